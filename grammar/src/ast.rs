@@ -1,0 +1,277 @@
+//! The syntax tree: what a file says, before anything is resolved. Every node carries the bytes of the source it came
+//! from, so that a later stage can point at them.
+
+use serde::Serialize;
+
+/// A range of bytes in the source text: `start..end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The span from `start` to `end`.
+    pub fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+
+    /// The smallest span that holds both.
+    pub fn to(self, other: Span) -> Span {
+        Span::new(self.start.min(other.start), self.end.max(other.end))
+    }
+}
+
+/// An identifier where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Name {
+    /// The identifier itself.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// One `.lmv` file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct File {
+    /// The text of the `//!` lines at the top, joined by newlines.
+    pub doc: Option<String>,
+    /// The items in the order of the file; an item that does not parse is left out.
+    pub items: Vec<Item>,
+}
+
+/// A top-level item with its `///` documentation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Item {
+    /// The text of the `///` lines above it, joined by newlines.
+    pub doc: Option<String>,
+    /// The whole item, documentation excluded.
+    pub span: Span,
+    /// What it is.
+    pub kind: ItemKind,
+}
+
+/// What an item is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum ItemKind {
+    /// `model = EXPR`, `data = EXPR`, `train = EXPR`, `eval = EXPR`, `seed = EXPR`: a field of the experiment.
+    Setting { name: Name, value: Expr },
+    /// `model(image : [3, 32, 32], text) { … }`: a model that names its inputs.
+    Model {
+        keyword: Span,
+        inputs: Vec<Input>,
+        body: Block,
+    },
+    /// `let NAME = EXPR` or `let NAME(PARAMS) = EXPR`.
+    Let {
+        name: Name,
+        params: Option<Vec<Param>>,
+        value: Expr,
+    },
+    /// `layer NAME(PARAMS) : SIGNATURE { … }` or `layer NAME(PARAMS) = EXPR`; the same with `dataset` or `augment`
+    /// in place of `layer` (those take the `=` form only, without a signature).
+    Define {
+        /// `layer`, `dataset`, …
+        kind: Name,
+        name: Name,
+        params: Vec<Param>,
+        signature: Option<Signature>,
+        body: Block,
+    },
+    /// `extern KIND NAME(PARAMS) : TYPE`: declared in the language, run by Rust.
+    Extern {
+        /// `layer`, `dataset`, `loss`, `metric`, `optimizer`, `schedule`, `augment`, `mix`, `llm`.
+        kind: Name,
+        name: Name,
+        params: Vec<Param>,
+        signature: Option<Signature>,
+    },
+    /// `recipe NAME(PARAMS) { FIELD = EXPR … }`.
+    Recipe {
+        name: Name,
+        params: Vec<Param>,
+        fields: Vec<(Name, Expr)>,
+    },
+    /// `llm NAME = EXPR`: a language model by its sizes.
+    Llm { name: Name, value: Expr },
+    /// `names NAME { "ours" = "theirs" … }`: how a kind of checkpoint calls our parameters.
+    Names {
+        name: Name,
+        pairs: Vec<(Literal, Literal)>,
+    },
+}
+
+/// A string literal where it stands, without its quotes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Literal {
+    /// The characters between the quotes.
+    pub text: String,
+    /// The literal, quotes included.
+    pub span: Span,
+}
+
+/// A parameter: `d` or `mlp = 4`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Param {
+    /// Its name.
+    pub name: Name,
+    /// Its default, if it has one.
+    pub default: Option<Expr>,
+}
+
+/// An input of a model: `x` or `x : [T?, 64]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Input {
+    /// Its name.
+    pub name: Name,
+    /// Its shape where no dataset gives one.
+    pub shape: Option<Type>,
+}
+
+/// `[T, d] -> [T, d]`, or a type alone (`{ image : [3, h, w], label : class(n) }`) for a dataset, metric or loss.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Signature {
+    /// What is taken; `None` when there is no arrow.
+    pub input: Option<Type>,
+    /// What is given.
+    pub output: Type,
+    /// The whole signature.
+    pub span: Span,
+}
+
+/// A type as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Type {
+    /// What is written.
+    pub kind: TypeKind,
+    /// Where.
+    pub span: Span,
+}
+
+/// The forms of a type.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum TypeKind {
+    /// `[.., in]`, `[T?, 64]`: dims per sample.
+    Shape(Vec<DimExpr>),
+    /// `([.., a], [.., b])`.
+    Tuple(Vec<Type>),
+    /// `{ image : [3, h, w], label : class(n) }`.
+    Record(Vec<(Name, Type)>),
+    /// `class(n)` or any other named type.
+    Named(Name, Vec<Expr>),
+}
+
+/// One dim of a shape.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum DimExpr {
+    /// `..`: any number of dims.
+    Rest(Span),
+    /// `T?`: a length that differs from sample to sample.
+    Varying(Name),
+    /// A name or arithmetic.
+    Expr(Expr),
+}
+
+/// `{ let … ; RESULT }`: the body of a layer, a model or a `repeat`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Block {
+    /// The `let` lines in order.
+    pub lets: Vec<LetLine>,
+    /// The value of the block.
+    pub result: Box<Expr>,
+    /// The whole block, braces included (for the `=` form: the expression).
+    pub span: Span,
+}
+
+/// `let v = EXPR` or `let (v, t) = EXPR`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LetLine {
+    /// One name, or several when the value is a tuple.
+    pub names: Vec<Name>,
+    /// The value.
+    pub value: Expr,
+}
+
+/// An expression where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Expr {
+    /// What it is.
+    pub kind: ExprKind,
+    /// Where; parentheses around it excluded.
+    pub span: Span,
+}
+
+/// The forms of an expression, from the loosest binding to the tightest:
+/// `>>`, `as`, `with`, `or`, `..`, `+ -`, `* /`, `**`, unary `-`, then calls, fields and indices.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum ExprKind {
+    /// `384`, `1_000`; larger than an `i64` is a syntax error.
+    Int(i64),
+    /// `0.5`, `1e-6`.
+    Float(f64),
+    /// `"imagenet"`.
+    Str(String),
+    /// `true`, `false`.
+    Bool(bool),
+    /// A name.
+    Name(String),
+    /// `llama7b.layer`.
+    Field(Box<Expr>, Name),
+    /// `x[31]`, `x[30..32]`.
+    Index(Box<Expr>, Box<Expr>),
+    /// `30..32`: the end excluded.
+    Range(Box<Expr>, Box<Expr>),
+    /// `f(384, bias = false)`.
+    Call(Box<Expr>, Vec<Arg>),
+    /// `repeat(12, i) { … }`.
+    Repeat {
+        keyword: Span,
+        count: Box<Expr>,
+        var: Option<Name>,
+        body: Block,
+    },
+    /// `-x`.
+    Negate(Box<Expr>),
+    /// `a + b` and its like.
+    Binary(BinaryOp, Box<Expr>, Box<Expr>),
+    /// `x >> f`.
+    Pipe(Box<Expr>, Box<Expr>),
+    /// `(a, b)`; never of one element.
+    Tuple(Vec<Expr>),
+    /// `[top1, top5]`.
+    List(Vec<Expr>),
+    /// `{ answer: x, pose: y }`.
+    Record(Vec<(Name, Expr)>),
+    /// `adamw(lr) with { no_decay: [rank(1)] }`.
+    With(Box<Expr>, Vec<(Name, Expr)>),
+    /// `linear(8, 8) as mapper`: the step's name in parameter paths.
+    As(Box<Expr>, Name),
+}
+
+/// An operator between two expressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum BinaryOp {
+    /// `+`
+    Add,
+    /// `-`
+    Sub,
+    /// `*`
+    Mul,
+    /// `/`: exact between integers
+    Div,
+    /// `**`
+    Pow,
+    /// `or`: one of two at random, as in `mixup(0.8) or cutmix(1.0)`
+    Or,
+}
+
+/// An argument of a call: positional, or named.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Arg {
+    /// The name of a named argument.
+    pub name: Option<Name>,
+    /// Its value.
+    pub value: Expr,
+}
