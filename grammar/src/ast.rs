@@ -87,6 +87,8 @@ pub enum ItemKind {
         name: Name,
         params: Vec<Param>,
         signature: Option<Signature>,
+        /// What it owns and costs: the lines between the braces after the signature, if there are any.
+        facts: Vec<Fact>,
     },
     /// `recipe NAME(PARAMS) { FIELD = EXPR … }`.
     Recipe {
@@ -110,6 +112,21 @@ pub struct Literal {
     pub text: String,
     /// The literal, quotes included.
     pub span: Span,
+}
+
+/// A line in the braces of an `extern layer`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Fact {
+    /// `weight : [out, in] = trunc_normal(0.02)`, with `if COND` behind it where it is not always there.
+    Weight {
+        name: Name,
+        shape: Type,
+        init: Expr,
+        when: Option<Expr>,
+    },
+    /// `flops = 2 * rest * in * out`: floating-point operations of one sample's forward pass; `rest` is the product of
+    /// the dims that `..` stands for.
+    Flops(Expr),
 }
 
 /// A parameter: `d` or `mlp = 4`.
@@ -236,8 +253,8 @@ pub enum ExprKind {
     Negate(Box<Expr>),
     /// `a + b` and its like.
     Binary(BinaryOp, Box<Expr>, Box<Expr>),
-    /// `x >> f`.
-    Pipe(Box<Expr>, Box<Expr>),
+    /// `x >> f >> g`: at least two steps, flat, since a model may have thousands.
+    Pipe(Vec<Expr>),
     /// `(a, b)`; never of one element.
     Tuple(Vec<Expr>),
     /// `[top1, top5]`.

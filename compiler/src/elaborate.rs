@@ -1,0 +1,193 @@
+//! Elaboration: a spec is run once with shapes in place of tensors. What falls out is the typed graph, or errors.
+//!
+//! [`eval`] says what an expression is worth, [`apply`] puts a layer onto a stream, [`matching`] compares shapes with
+//! signatures, [`binding`] gives arguments to parameters.
+
+mod apply;
+mod binding;
+mod eval;
+pub(crate) use eval::is_stream;
+mod matching;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use lmv_grammar::ast::Span;
+
+use crate::codes::Code;
+use crate::diagnostic::{Diagnostic, Label};
+use crate::graph::{Graph, Stream, StreamId};
+use crate::shape::Shape;
+use crate::source::{FileId, Origin, Sources};
+use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, StreamValue, Value};
+
+/// Definitions nested deeper than this are taken for a recursion that does not end.
+const DEEPEST: usize = 96;
+/// More nodes than this do not fit any machine; the graph of the largest paper model has some hundreds.
+const MOST_NODES: usize = 400_000;
+
+/// Where an expression stands: the names in reach and the place in parameter paths.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub env: EnvRef,
+    pub scope: ScopeRef,
+}
+
+/// A definition being elaborated, and the place that called for it.
+struct Frame {
+    name: String,
+    called: Origin,
+}
+
+/// Which weights fill what is below a mark.
+#[derive(Clone)]
+enum Fill {
+    Random,
+    Named { weights: String, base: String },
+    Block { llm: Rc<crate::value::Llm>, layer: usize, base: String },
+}
+
+/// The words about freezing and filling that hold at a point of the model.
+#[derive(Clone, Default)]
+struct Marks {
+    frozen: Option<(bool, Origin)>,
+    fill: Option<Fill>,
+}
+
+pub(crate) struct Elaborator<'a> {
+    pub sources: &'a Sources,
+    pub library: &'a HashMap<String, Rc<Definition>>,
+    pub file: HashMap<String, Rc<Definition>>,
+    pub graph: Graph,
+    pub diagnostics: Vec<Diagnostic>,
+    pub data: Option<Rc<Data>>,
+    /// What the file's `let` items are worth, by file and item.
+    lets: HashMap<(FileId, usize), Value>,
+    frames: Vec<Frame>,
+    marks: Marks,
+    depth: usize,
+    reported: HashSet<(Code, FileId, Span)>,
+    stopped: bool,
+}
+
+impl<'a> Elaborator<'a> {
+    pub fn new(sources: &'a Sources, library: &'a HashMap<String, Rc<Definition>>) -> Self {
+        Self {
+            sources,
+            library,
+            file: HashMap::new(),
+            graph: Graph::default(),
+            diagnostics: Vec::new(),
+            data: None,
+            lets: HashMap::new(),
+            frames: Vec::new(),
+            marks: Marks::default(),
+            depth: 0,
+            reported: HashSet::new(),
+            stopped: false,
+        }
+    }
+
+    /// Reports a mistake, once a place. One inside the library is shown where the user's file led to it, with the
+    /// chain of definitions in between.
+    pub fn report(&mut self, mut diagnostic: Diagnostic) -> Value {
+        let Some(primary) = diagnostic.labels.first().map(|label| label.origin) else {
+            self.diagnostics.push(diagnostic);
+            return Value::Error;
+        };
+        let in_library = self.sources.get(primary.file).library;
+        let outside = self.frames.iter().find(|frame| !self.sources.get(frame.called.file).library);
+        let mut at = primary;
+        if let (true, Some(frame)) = (in_library, outside) {
+            at = frame.called;
+            diagnostic.labels[0].primary = false;
+            let message = format!("while building this `{}`", frame.name);
+            diagnostic.labels.insert(0, Label { origin: frame.called, message, primary: true });
+            diagnostic.suggestions.retain(|suggestion| {
+                suggestion.edits.iter().all(|edit| !self.sources.get(edit.origin.file).library)
+            });
+            let chain: Vec<String> = self
+                .frames
+                .iter()
+                .filter(|frame| self.sources.get(frame.called.file).library)
+                .map(|frame| format!("`{}` at {}", frame.name, self.sources.position(frame.called)))
+                .collect();
+            if !chain.is_empty() {
+                diagnostic.notes.push(format!("the way there: {}", chain.join(", then ")));
+            }
+        }
+        if self.reported.insert((diagnostic.code, at.file, at.span)) {
+            self.diagnostics.push(diagnostic);
+        }
+        Value::Error
+    }
+
+    /// Says once that the model is beyond all bounds, and stops elaborating.
+    fn stop(&mut self, diagnostic: Diagnostic) -> Value {
+        self.stopped = true;
+        self.report(diagnostic)
+    }
+
+    /// A fresh stream.
+    pub fn stream(&mut self, shape: Shape) -> StreamId {
+        self.graph.streams.push(Stream { shape });
+        StreamId(self.graph.streams.len() - 1)
+    }
+
+    /// A fresh stream that is an input of the model.
+    pub fn input(&mut self, name: &str, shape: Shape, origin: Origin) -> Value {
+        let id = self.stream(shape);
+        self.graph.inputs.push(crate::graph::Port { name: name.to_owned(), stream: id });
+        Value::Stream(StreamValue { id, made: Rc::new(Made { origin, layer: None, input: true }) })
+    }
+
+    /// Runs `body` inside the definition `name` that was called at `called`.
+    fn framed<T>(&mut self, name: &str, called: Origin, body: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.stopped {
+            return None;
+        }
+        if self.depth >= DEEPEST {
+            let diagnostic = Diagnostic::error(
+                Code::Recursion,
+                format!("`{name}` never comes to an end"),
+                called,
+                "defined by way of itself",
+            )
+            .note(format!("definitions are nested {DEEPEST} deep here; none of the library's goes past a dozen"));
+            self.stop(diagnostic);
+            return None;
+        }
+        self.depth += 1;
+        self.frames.push(Frame { name: name.to_owned(), called });
+        let value = body(self);
+        self.frames.pop();
+        self.depth -= 1;
+        Some(value)
+    }
+
+    /// Runs `body` under one more mark.
+    fn marked<T>(&mut self, mark: &Mark, origin: Origin, base: &str, body: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.marks.clone();
+        match mark {
+            Mark::Frozen => self.marks.frozen = Some((true, origin)),
+            Mark::Trainable => self.marks.frozen = Some((false, origin)),
+            Mark::Random => self.marks.fill = Some(Fill::Random),
+            Mark::Pretrained(weights) => {
+                self.marks.fill = Some(Fill::Named { weights: weights.clone(), base: base.to_owned() });
+            }
+        }
+        let value = body(self);
+        self.marks = before;
+        value
+    }
+}
+
+/// The nearest of `known` to `name`, if one is near.
+pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(near, _)| *near > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}

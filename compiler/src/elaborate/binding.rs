@@ -1,0 +1,193 @@
+//! Arguments to parameters: by position, then by name, then by default.
+
+use std::rc::Rc;
+
+use lmv_grammar::ast::Arg;
+
+use super::{Elaborator, Place, nearest};
+use crate::codes::Code;
+use crate::config::Config;
+use crate::diagnostic::Diagnostic;
+use crate::source::Origin;
+use crate::value::{Bound, Definition, Env, Layer, Value};
+
+impl Elaborator<'_> {
+    /// Binds the arguments of a call at `call`; `None` when something was wrong and has been reported.
+    pub(super) fn bind(
+        &mut self,
+        definition: &Rc<Definition>,
+        args: &[Arg],
+        place: &Place,
+        call: Origin,
+    ) -> Option<Vec<Bound>> {
+        let params = definition.params();
+        let known: Vec<&str> = params.iter().map(|param| param.name.text.as_str()).collect();
+        let mut given: Vec<Option<Bound>> = params.iter().map(|_| None).collect();
+        let mut sound = true;
+        for (index, arg) in args.iter().enumerate() {
+            let file = place.env.file;
+            let written = Origin { file, span: arg.value.span };
+            let slot = match &arg.name {
+                None if index < params.len() => Some(index),
+                None => {
+                    let takes = match params.len() {
+                        0 => "takes no arguments".to_owned(),
+                        1 => format!("takes one argument, `{}`", known[0]),
+                        n => format!("takes {n} arguments: `{}`", known.join("`, `")),
+                    };
+                    self.report(
+                        Diagnostic::error(
+                            Code::UnknownArgument,
+                            format!("`{}` is given too many arguments", definition.name),
+                            written,
+                            "one too many",
+                        )
+                        .note(format!("`{}` {takes}", definition.name)),
+                    );
+                    None
+                }
+                Some(name) => {
+                    let slot = known.iter().position(|known| *known == name.text);
+                    if slot.is_none() {
+                        let at = Origin { file, span: name.span };
+                        let mut diagnostic = Diagnostic::error(
+                            Code::UnknownArgument,
+                            format!("`{}` has no argument `{}`", definition.name, name.text),
+                            at,
+                            "not one of its arguments",
+                        );
+                        diagnostic = match nearest(&name.text, known.iter().copied()) {
+                            Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
+                            None if known.is_empty() => diagnostic.note("it takes none"),
+                            None => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
+                        };
+                        self.report(diagnostic);
+                    }
+                    slot
+                }
+            };
+            let value = self.eval(&arg.value, place);
+            let Some(slot) = slot else {
+                sound = false;
+                continue;
+            };
+            if let Some(earlier) = &given[slot] {
+                let mut diagnostic = Diagnostic::error(
+                    Code::RepeatedArgument,
+                    format!("`{}` is given `{}` twice", definition.name, known[slot]),
+                    written,
+                    "given again here",
+                );
+                if let Some(first) = earlier.written {
+                    diagnostic = diagnostic.also(first, "first given here");
+                }
+                self.report(diagnostic);
+                sound = false;
+                continue;
+            }
+            given[slot] = Some(Bound { name: known[slot].to_owned(), value: in_scope(value, place), written: Some(written) });
+        }
+        if !sound {
+            return None;
+        }
+        self.complete(definition, given, call)
+    }
+
+    /// Fills what was not given from the defaults, in order, so that a default may name the parameters before it.
+    pub(crate) fn complete(
+        &mut self,
+        definition: &Rc<Definition>,
+        given: Vec<Option<Bound>>,
+        call: Origin,
+    ) -> Option<Vec<Bound>> {
+        let params = definition.params();
+        let mut bound: Vec<Bound> = Vec::with_capacity(params.len());
+        let mut missing = Vec::new();
+        let mut sound = true;
+        for (param, given) in params.iter().zip(given) {
+            let name = param.name.text.clone();
+            match (given, &param.default) {
+                (Some(given), default) => {
+                    if let Some(default) = default {
+                        let expected = self.default_of(definition, default, &bound);
+                        sound &= self.check_type(definition, &given, &expected);
+                    }
+                    if matches!(given.value, Value::Error) {
+                        sound = false;
+                    }
+                    bound.push(given);
+                }
+                (None, Some(default)) => {
+                    let value = self.default_of(definition, default, &bound);
+                    bound.push(Bound { name, value, written: None });
+                }
+                (None, None) => missing.push(name),
+            }
+        }
+        if !missing.is_empty() {
+            let all: Vec<&str> = params.iter().map(|param| param.name.text.as_str()).collect();
+            let diagnostic = Diagnostic::error(
+                Code::MissingArgument,
+                format!("`{}` is not given `{}`", definition.name, missing.join("`, `")),
+                call,
+                format!("needs `{}`", missing.join("`, `")),
+            )
+            .also(definition.origin(), "declared here")
+            .note(format!("`{}` takes `{}`", definition.name, all.join("`, `")));
+            self.report(diagnostic);
+            return None;
+        }
+        sound.then_some(bound)
+    }
+
+    fn default_of(&mut self, definition: &Rc<Definition>, default: &lmv_grammar::ast::Expr, bound: &[Bound]) -> Value {
+        let env = Env::within(&Env::top(definition.file), names(bound));
+        let place = Place { env, scope: crate::value::Scope::root() };
+        self.eval(default, &place)
+    }
+
+    /// A given value must be of the kind of the default: a truth value for `true`, a number for `1e-5`, a whole number
+    /// for `4`.
+    fn check_type(&mut self, definition: &Definition, given: &Bound, default: &Value) -> bool {
+        let (Value::Config(default), Some(written)) = (default, given.written) else { return true };
+        let fits = match (default, &given.value) {
+            (_, Value::Error | Value::Dim(_)) => true,
+            (Config::Bool(_), Value::Config(value)) => matches!(value, Config::Bool(_)),
+            (Config::Int(_), Value::Config(value)) => matches!(value, Config::Int(_)),
+            (Config::Float(_), Value::Config(value)) => matches!(value, Config::Int(_) | Config::Float(_)),
+            (Config::Str(_), Value::Config(value)) => matches!(value, Config::Str(_)),
+            (Config::Path(_), Value::Config(value)) => matches!(value, Config::Path(_)),
+            (Config::Bool(_) | Config::Int(_) | Config::Float(_) | Config::Str(_) | Config::Path(_), _) => false,
+            _ => true,
+        };
+        if !fits {
+            let mut diagnostic = Diagnostic::error(
+                Code::WrongType,
+                format!("`{}` of `{}` is {}", given.name, definition.name, default.kind()),
+                written,
+                format!("this is {}", given.value.kind()),
+            )
+            .note(format!("left out, it is `{default}`"));
+            if let (Config::Path(_), Value::Config(Config::Str(text))) = (default, &given.value) {
+                diagnostic = diagnostic.replace("paths go by name, so that a spec works on every machine", written, format!("path({text:?})"));
+            }
+            self.report(diagnostic);
+        }
+        fits
+    }
+}
+
+/// Bound arguments as names of an environment.
+pub(super) fn names(bound: &[Bound]) -> Vec<(String, Value)> {
+    bound.iter().map(|bound| (bound.name.clone(), bound.value.clone())).collect()
+}
+
+/// A layer that is handed to another as an argument keeps the place where it was written in parameter paths.
+fn in_scope(value: Value, place: &Place) -> Value {
+    match value {
+        Value::Layer(layer) if layer.scope.is_none() => {
+            Value::Layer(Rc::new(Layer { scope: Some(place.scope.clone()), ..(*layer).clone() }))
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,685 @@
+//! A whole spec: its settings in the order they depend on each other, and what must hold between them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use lmv_grammar::ast::{Block, Expr, File, Input, ItemKind, Span, Type, TypeKind};
+use serde::Serialize;
+
+use crate::codes::Code;
+use crate::config::{Call, Config};
+use crate::diagnostic::Diagnostic;
+use crate::elaborate::{Elaborator, Place, nearest};
+use crate::graph::{Graph, Port, StreamId};
+use crate::library;
+use crate::shape::{Dim, Shape};
+use crate::source::{FileId, Origin};
+use crate::value::{Bound, Data, Env, FieldType, Recipe as RecipeValue, Scope, Value};
+
+/// A checked spec.
+#[derive(Clone, Debug, Serialize)]
+pub struct Experiment {
+    /// The text of its `//!` lines.
+    pub doc: Option<String>,
+    /// The model.
+    pub graph: Graph,
+    /// The dataset with its arguments.
+    pub data: Option<Call>,
+    /// The dataset's fields.
+    pub fields: Vec<Field>,
+    /// The recipe.
+    pub train: Option<Recipe>,
+    /// The metrics, as `eval` lists them.
+    pub eval: Vec<Call>,
+    /// `seed = …`.
+    pub seed: Option<u64>,
+}
+
+/// A field of the dataset.
+#[derive(Clone, Debug, Serialize)]
+pub struct Field {
+    /// Its name: `image`.
+    pub name: String,
+    /// Its shape per sample, for a tensor.
+    pub shape: Option<Shape>,
+    /// How many classes, for a label.
+    pub classes: Option<Dim>,
+}
+
+/// A recipe with its parameters settled.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recipe {
+    /// Its name in the library.
+    pub name: String,
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// Samples per step.
+    pub batch: usize,
+    /// Its fields: `loss`, `optimizer`, …
+    pub fields: BTreeMap<String, Config>,
+}
+
+/// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
+const RECIPE_FIELDS: [(&str, &str); 10] = [
+    ("loss", "loss"),
+    ("optimizer", "optimizer"),
+    ("schedule", "schedule"),
+    ("augment", "[augment]"),
+    ("eval_augment", "[augment]"),
+    ("mix", "mix"),
+    ("sampler", "sampler"),
+    ("ema", "number"),
+    ("clip", "number"),
+    ("evaluate", "text"),
+];
+
+const SETTINGS: [&str; 5] = ["model", "data", "train", "eval", "seed"];
+
+/// A change to a setting from outside the file: `train.lr` and the expression it becomes.
+pub(crate) struct Override {
+    pub path: Vec<String>,
+    pub expr: Expr,
+    pub file: FileId,
+}
+
+enum Model<'t> {
+    Pipe(&'t Expr),
+    Function { keyword: Span, inputs: &'t [Input], body: &'t Block },
+}
+
+/// The settings of a file, each at most once.
+struct Settings<'t> {
+    model: Option<(Model<'t>, Origin)>,
+    others: HashMap<&'static str, (&'t Expr, Origin)>,
+}
+
+impl Elaborator<'_> {
+    /// Elaborates the spec; `None` if it is wrong, with the reasons in `self.diagnostics`.
+    pub(crate) fn experiment(&mut self, id: FileId, tree: &Arc<File>, overrides: &[Override]) -> Option<Experiment> {
+        self.define(id, tree);
+        let settings = self.settings(id, tree);
+        self.data = settings.others.get("data").and_then(|(expr, at)| self.dataset(expr, *at, overrides));
+        let model_at = self.model(id, &settings);
+        let train = settings.others.get("train").and_then(|(expr, at)| self.train(expr, *at, overrides));
+        let eval = settings.others.get("eval").map(|(expr, at)| self.eval_list(expr, *at)).unwrap_or_default();
+        let seed = settings.others.get("seed").and_then(|(expr, at)| self.seed(expr, *at));
+        self.unused_items(id, tree);
+        let broken_data = settings.others.contains_key("data") && self.data.is_none();
+        if let (Some(model_at), false) = (model_at, broken_data) {
+            if let Some((recipe, at)) = &train {
+                self.check_training(recipe, *at, model_at);
+            }
+            for (call, at) in &eval {
+                self.check_measure(call, *at, model_at);
+            }
+            self.check_reach();
+        }
+        for override_ in overrides {
+            let known = ["train", "data"].contains(&override_.path.first().map_or("", String::as_str));
+            if !known || override_.path.len() != 2 {
+                let at = Origin { file: override_.file, span: override_.expr.span };
+                self.report(
+                    Diagnostic::error(
+                        Code::UnknownField,
+                        format!("`{}` is no setting that can be set from outside", override_.path.join(".")),
+                        at,
+                        "for this value",
+                    )
+                    .help("arguments and fields of the recipe go by `train.NAME`, those of the dataset by `data.NAME`"),
+                );
+            }
+        }
+        if !self.diagnostics.is_empty() {
+            return None;
+        }
+        let data = self.data.clone();
+        let fields = data.iter().flat_map(|data| &data.fields).map(|(name, ty)| match ty {
+            FieldType::Tensor(shape) => Field { name: name.clone(), shape: Some(shape.clone()), classes: None },
+            FieldType::Class(dim) => Field { name: name.clone(), shape: None, classes: Some(dim.clone()) },
+        });
+        Some(Experiment {
+            doc: tree.doc.clone(),
+            fields: fields.collect(),
+            graph: std::mem::take(&mut self.graph),
+            data: data.map(|data| data.call.clone()),
+            train: train.map(|(recipe, _)| recipe),
+            eval: eval.into_iter().map(|(call, _)| call).collect(),
+            seed,
+        })
+    }
+
+    fn define(&mut self, id: FileId, tree: &Arc<File>) {
+        for (name, definition) in library::definitions(id, tree) {
+            if let Some(earlier) = self.file.get(&name) {
+                let first = earlier.origin();
+                self.report(
+                    Diagnostic::error(Code::DefinedTwice, format!("`{name}` is defined twice"), definition.origin(), "defined again here")
+                        .also(first, "first defined here"),
+                );
+                continue;
+            }
+            self.file.insert(name, definition);
+        }
+    }
+
+    fn settings<'t>(&mut self, id: FileId, tree: &'t File) -> Settings<'t> {
+        let mut settings = Settings { model: None, others: HashMap::new() };
+        let mut seen: HashMap<&str, Origin> = HashMap::new();
+        for item in &tree.items {
+            let (name, at) = match &item.kind {
+                ItemKind::Setting { name, .. } => (name.text.as_str(), Origin { file: id, span: name.span }),
+                ItemKind::Model { keyword, .. } => ("model", Origin { file: id, span: *keyword }),
+                _ => continue,
+            };
+            let Some(known) = SETTINGS.into_iter().find(|known| *known == name) else {
+                let mut diagnostic = Diagnostic::error(
+                    Code::UnknownField,
+                    format!("a spec has no `{name}`"),
+                    at,
+                    "not a setting of a spec",
+                );
+                diagnostic = match nearest(name, SETTINGS) {
+                    Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
+                    None => diagnostic
+                        .note("a spec has `model`, `data`, `train`, `eval` and `seed`")
+                        .replace("a value of your own is defined by `let`", at, format!("let {name}")),
+                };
+                self.report(diagnostic);
+                continue;
+            };
+            if let Some(first) = seen.insert(known, at) {
+                self.report(
+                    Diagnostic::error(Code::DefinedTwice, format!("`{known}` is set twice"), at, "set again here")
+                        .also(first, "first set here"),
+                );
+                continue;
+            }
+            match &item.kind {
+                ItemKind::Setting { value, .. } if known == "model" => {
+                    settings.model = Some((Model::Pipe(value), Origin { file: id, span: value.span }));
+                }
+                ItemKind::Setting { value, .. } => {
+                    settings.others.insert(known, (value, Origin { file: id, span: value.span }));
+                }
+                ItemKind::Model { keyword, inputs, body } => {
+                    let at = Origin { file: id, span: body.result.span };
+                    settings.model = Some((Model::Function { keyword: *keyword, inputs, body }, at));
+                }
+                _ => {}
+            }
+        }
+        settings
+    }
+
+    fn dataset(&mut self, expr: &Expr, at: Origin, overrides: &[Override]) -> Option<Rc<Data>> {
+        let place = Place { env: Env::top(at.file), scope: Scope::root() };
+        let value = self.eval(expr, &place);
+        let mut call = match self.settled(value, at)? {
+            Config::Call(call) if call.kind == "dataset" => call,
+            other => {
+                self.report(
+                    Diagnostic::error(Code::WrongType, "`data` is a dataset", at, format!("this is {}", other.kind()))
+                        .note(format!("the library has `{}`", library::extern_names("dataset").join("`, `"))),
+                );
+                return None;
+            }
+        };
+        for override_ in overrides.iter().filter(|o| o.path.len() == 2 && o.path[0] == "data") {
+            let at = Origin { file: override_.file, span: override_.expr.span };
+            let place = Place { env: Env::top(override_.file), scope: Scope::root() };
+            let value = self.eval(&override_.expr, &place);
+            let value = self.settled(value, at)?;
+            let known: Vec<&str> = call.arguments.keys().map(String::as_str).collect();
+            if !known.contains(&override_.path[1].as_str()) {
+                self.report(
+                    Diagnostic::error(
+                        Code::UnknownArgument,
+                        format!("`{}` has no argument `{}`", call.name, override_.path[1]),
+                        at,
+                        "for this value",
+                    )
+                    .note(format!("it takes `{}`", known.join("`, `"))),
+                );
+                return None;
+            }
+            call.arguments.insert(override_.path[1].clone(), value);
+        }
+        let definition = self.library.get(&call.name).cloned()?;
+        let names = call.arguments.iter().map(|(name, value)| (name.clone(), Value::Config(value.clone()))).collect();
+        let env = Env::within(&Env::top(definition.file), names);
+        let mut fields = Vec::new();
+        if let Some(signature) = definition.signature()
+            && let TypeKind::Record(types) = &signature.output.kind
+        {
+            for (name, ty) in types {
+                fields.push((name.text.clone(), self.field_type(ty, &env, at)?));
+            }
+        }
+        Some(Rc::new(Data { call, origin: at, fields }))
+    }
+
+    fn field_type(&mut self, ty: &Type, env: &Rc<Env>, at: Origin) -> Option<FieldType> {
+        match &ty.kind {
+            TypeKind::Shape(dims) => self.type_shape(dims, env, at).map(FieldType::Tensor),
+            TypeKind::Named(_, sizes) => {
+                let place = Place { env: env.clone(), scope: Scope::root() };
+                match sizes.first().map(|size| self.eval(size, &place)) {
+                    Some(Value::Config(Config::Int(n))) if n >= 2 => Some(FieldType::Class(Dim::Known(n))),
+                    Some(Value::Config(Config::Int(n))) => {
+                        self.report(Diagnostic::error(Code::OutOfRange, format!("a dataset of {n} classes"), at, "has nothing to tell apart")
+                            .note("a label is one of at least two classes"));
+                        None
+                    }
+                    Some(Value::Dim(dim)) => Some(FieldType::Class(dim)),
+                    Some(Value::Config(Config::Unknown(name))) => Some(FieldType::Class(Dim::Named { name, varying: false })),
+                    Some(Value::Error) => None,
+                    _ => {
+                        self.report(Diagnostic::error(Code::WrongType, "the number of classes is a whole number", at, "is not, here"));
+                        None
+                    }
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// The model; gives the place that stands for it in messages, or `None` if it is wrong.
+    fn model(&mut self, id: FileId, settings: &Settings<'_>) -> Option<Origin> {
+        let Some((model, at)) = &settings.model else {
+            let end = self.sources.get(id).text.trim_end().len();
+            self.report(
+                Diagnostic::error(Code::NoModel, "this spec has no model", Origin { file: id, span: Span::new(end, end) }, "the file ends without one")
+                    .help("for example `model = vit_small >> linear(384, 4096) >> frozen(llama7b.layer[31]) >> linear(4096, 384) >> head`"),
+            );
+            return None;
+        };
+        let place = Place { env: Env::top(id), scope: Scope::root() };
+        let data = self.data.clone();
+        let output = match model {
+            Model::Pipe(expr) => {
+                let input = match &data {
+                    None if settings.others.contains_key("data") => return None,
+                    None => Value::UnknownInput,
+                    Some(data) => {
+                        let mut streams: Vec<Value> = Vec::new();
+                        for (name, ty) in &data.fields {
+                            if let FieldType::Tensor(shape) = ty {
+                                streams.push(self.input(name, shape.clone(), data.origin));
+                            }
+                        }
+                        if streams.len() == 1 { streams.remove(0) } else { Value::Tuple(streams) }
+                    }
+                };
+                let layer = self.eval(expr, &place);
+                self.step(layer, input, &place, *at)
+            }
+            Model::Function { keyword, inputs, body } => {
+                let _ = keyword;
+                let mut names = Vec::new();
+                for input in *inputs {
+                    let input_at = Origin { file: id, span: input.name.span };
+                    let value = self.model_input(input, data.as_deref(), input_at);
+                    names.push((input.name.text.clone(), value));
+                }
+                if names.iter().any(|(_, value)| matches!(value, Value::Error)) {
+                    return None;
+                }
+                let place = Place { env: Env::within(&place.env, names), scope: place.scope.clone() };
+                let output = self.block(body, &place);
+                if !crate::elaborate::is_stream(&output) && !matches!(output, Value::Error) {
+                    self.report(
+                        Diagnostic::error(Code::NotALayer, "a model ends in a stream", *at, format!("this is {}", output.kind()))
+                            .help("pipe an input into it: `x >> …`"),
+                    );
+                    return None;
+                }
+                output
+            }
+        };
+        let ports: Vec<StreamId> = match output {
+            Value::Stream(stream) => vec![stream.id],
+            Value::Tuple(items) => items
+                .into_iter()
+                .filter_map(|item| match item {
+                    Value::Stream(stream) => Some(stream.id),
+                    _ => None,
+                })
+                .collect(),
+            Value::Error => return None,
+            _ => return None,
+        };
+        let single = ports.len() == 1;
+        self.graph.outputs = ports
+            .into_iter()
+            .enumerate()
+            .map(|(i, stream)| Port { name: if single { "output".into() } else { format!("output.{i}") }, stream })
+            .collect();
+        Some(*at)
+    }
+
+    fn model_input(&mut self, input: &Input, data: Option<&Data>, at: Origin) -> Value {
+        let name = &input.name.text;
+        let of_data = data.and_then(|data| {
+            data.fields.iter().find(|(field, _)| field == name).and_then(|(_, ty)| match ty {
+                FieldType::Tensor(shape) => Some((shape.clone(), data.origin)),
+                FieldType::Class(_) => None,
+            })
+        });
+        let typed = match &input.shape {
+            Some(Type { kind: TypeKind::Shape(dims), .. }) => {
+                let env = Env::top(at.file);
+                match self.type_shape(dims, &env, at) {
+                    Some(shape) => Some(shape),
+                    None => return Value::Error,
+                }
+            }
+            Some(_) => {
+                return self.report(Diagnostic::error(Code::WrongType, "an input is a tensor", at, "as in `x : [3, 32, 32]`"));
+            }
+            None => None,
+        };
+        match (typed, of_data) {
+            (Some(typed), Some((shape, from))) if typed != shape => self.report(
+                Diagnostic::error(Code::Stream, format!("`{name}` is not what the data gives"), at, format!("says {typed}"))
+                    .also(from, format!("gives {shape}")),
+            ),
+            (Some(shape), _) | (None, Some((shape, _))) => self.input(name, shape, at),
+            (None, None) => {
+                let mut diagnostic = Diagnostic::error(
+                    Code::Stream,
+                    format!("nothing says what `{name}` is"),
+                    at,
+                    "an input without a shape",
+                );
+                match data {
+                    Some(data) => {
+                        let fields: Vec<&str> = data.fields.iter().map(|(field, _)| field.as_str()).collect();
+                        diagnostic = diagnostic
+                            .also(data.origin, format!("gives `{}`", fields.join("`, `")));
+                        if let Some(near) = nearest(name, fields.iter().copied()) {
+                            diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
+                        }
+                    }
+                    None => {
+                        diagnostic = diagnostic.help(format!("write its shape per sample: `{name} : [3, 32, 32]`"));
+                    }
+                }
+                self.report(diagnostic)
+            }
+        }
+    }
+
+    fn train(&mut self, expr: &Expr, at: Origin, overrides: &[Override]) -> Option<(Recipe, Origin)> {
+        let place = Place { env: Env::top(at.file), scope: Scope::root() };
+        let recipe = match self.eval(expr, &place) {
+            Value::Recipe(recipe) => recipe,
+            Value::Definition(definition) if definition.sort() == "recipe" => {
+                let given = definition.params().iter().map(|_| None).collect();
+                let bound = self.complete(&definition, given, at)?;
+                Rc::new(RecipeValue { definition, bound, origin: at })
+            }
+            Value::Error => return None,
+            other => {
+                self.report(
+                    Diagnostic::error(Code::WrongType, "`train` is a recipe", at, format!("this is {}", other.kind()))
+                        .help("for example `train = deit(epochs = 300)`"),
+                );
+                return None;
+            }
+        };
+        let set: Vec<&Override> = overrides.iter().filter(|o| o.path.len() == 2 && o.path[0] == "train").collect();
+        let definition = recipe.definition.clone();
+        let mut given: Vec<Option<Bound>> =
+            recipe.bound.iter().map(|bound| bound.written.is_some().then(|| bound.clone())).collect();
+        let mut fields_set: Vec<&Override> = Vec::new();
+        for override_ in set {
+            let written = Origin { file: override_.file, span: override_.expr.span };
+            match definition.params().iter().position(|param| param.name.text == override_.path[1]) {
+                Some(index) => {
+                    let place = Place { env: Env::top(override_.file), scope: Scope::root() };
+                    let value = self.eval(&override_.expr, &place);
+                    given[index] = Some(Bound { name: override_.path[1].clone(), value, written: Some(written) });
+                }
+                None => fields_set.push(override_),
+            }
+        }
+        let bound = self.complete(&definition, given, at)?;
+        let positive = |this: &mut Self, name: &str| -> Option<usize> {
+            let param = bound.iter().find(|bound| bound.name == name);
+            let Some(param) = param else {
+                this.report(
+                    Diagnostic::error(Code::MissingArgument, format!("the recipe `{}` has no `{name}`", definition.name), definition.origin(), "declared here")
+                        .note("every recipe has `epochs` and `batch` among its parameters"),
+                );
+                return None;
+            };
+            match param.value {
+                Value::Config(Config::Int(n)) if n >= 1 => usize::try_from(n).ok(),
+                _ => {
+                    let at = param.written.unwrap_or(at);
+                    let what = match &param.value {
+                        Value::Config(config) => config.to_string(),
+                        other => other.kind(),
+                    };
+                    this.report(Diagnostic::error(Code::OutOfRange, format!("`{name}` is a whole number of at least 1"), at, format!("this is {what}")));
+                    None
+                }
+            }
+        };
+        let epochs = positive(self, "epochs");
+        let batch = positive(self, "batch");
+        let ItemKind::Recipe { fields, .. } = definition.kind() else { return None };
+        let env = Env::within(
+            &Env::top(definition.file),
+            bound.iter().map(|bound| (bound.name.clone(), bound.value.clone())).collect(),
+        );
+        let mut settled: BTreeMap<String, Config> = BTreeMap::new();
+        let written = fields.iter().map(|(name, value)| (name.text.as_str(), value, env.clone(), Origin { file: definition.file, span: name.span }));
+        let from_outside = fields_set.iter().map(|o| (o.path[1].as_str(), &o.expr, Env::top(o.file), Origin { file: o.file, span: o.expr.span }));
+        let mut sound = true;
+        for (name, value, env, name_at) in written.chain(from_outside).collect::<Vec<_>>() {
+            let value_at = Origin { file: env.file, span: value.span };
+            let Some((_, kind)) = RECIPE_FIELDS.iter().find(|(known, _)| *known == name) else {
+                let mut known: Vec<&str> = RECIPE_FIELDS.iter().map(|(known, _)| *known).collect();
+                known.extend(definition.params().iter().map(|param| param.name.text.as_str()));
+                let mut diagnostic = Diagnostic::error(Code::UnknownField, format!("a recipe has no `{name}`"), name_at, "not a field of a recipe");
+                diagnostic = match nearest(name, known.iter().copied()) {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
+                };
+                self.report(diagnostic);
+                sound = false;
+                continue;
+            };
+            let place = Place { env, scope: Scope::root() };
+            let value = self.eval(value, &place);
+            let Some(value) = self.settled(value, value_at) else {
+                sound = false;
+                continue;
+            };
+            if !of_kind(&value, kind) {
+                self.report(Diagnostic::error(
+                    Code::WrongType,
+                    format!("`{name}` of a recipe is {}", kind_in_words(kind)),
+                    value_at,
+                    format!("this is {}", value.kind()),
+                ));
+                sound = false;
+            }
+            settled.insert(name.to_owned(), value);
+        }
+        for needed in ["loss", "optimizer", "schedule"] {
+            if !settled.contains_key(needed) && sound {
+                self.report(Diagnostic::error(
+                    Code::MissingArgument,
+                    format!("the recipe `{}` has no `{needed}`", definition.name),
+                    definition.origin(),
+                    "declared here",
+                ));
+                sound = false;
+            }
+        }
+        let recipe = Recipe { name: definition.name.clone(), epochs: epochs?, batch: batch?, fields: settled };
+        sound.then_some((recipe, at))
+    }
+
+    fn eval_list(&mut self, expr: &Expr, at: Origin) -> Vec<(Call, Origin)> {
+        let place = Place { env: Env::top(at.file), scope: Scope::root() };
+        let items: Vec<&Expr> = match &expr.kind {
+            lmv_grammar::ast::ExprKind::List(items) => items.iter().collect(),
+            _ => vec![expr],
+        };
+        let mut calls = Vec::new();
+        for item in items {
+            let item_at = Origin { file: at.file, span: item.span };
+            let value = self.eval(item, &place);
+            match self.settled(value, item_at) {
+                Some(Config::Call(call)) if call.kind == "metric" => calls.push((call, item_at)),
+                Some(other) => {
+                    self.report(
+                        Diagnostic::error(Code::WrongType, "`eval` lists metrics", item_at, format!("this is {}", other.kind()))
+                            .note(format!("the library has `{}`", library::extern_names("metric").join("`, `"))),
+                    );
+                }
+                None => {}
+            }
+        }
+        calls
+    }
+
+    fn seed(&mut self, expr: &Expr, at: Origin) -> Option<u64> {
+        let place = Place { env: Env::top(at.file), scope: Scope::root() };
+        match self.eval(expr, &place) {
+            Value::Config(Config::Int(n)) if n >= 0 => u64::try_from(n).ok(),
+            Value::Error => None,
+            other => {
+                self.report(Diagnostic::error(Code::WrongType, "`seed` is a whole number of at least 0", at, format!("this is {}", other.kind())));
+                None
+            }
+        }
+    }
+
+    fn check_training(&mut self, recipe: &Recipe, at: Origin, model_at: Origin) {
+        if self.data.is_none() {
+            self.report(
+                Diagnostic::error(Code::Stream, "there is nothing to train on", at, "a recipe, and no data")
+                    .help("say what it learns from, for example `data = shapes()`, a small set that lmvc draws itself"),
+            );
+            return;
+        }
+        let (trained, frozen) = self.graph.parameter_counts();
+        if trained == 0 {
+            let what = if frozen == 0 { "the model has no parameters" } else { "every parameter of the model is frozen" };
+            self.report(Diagnostic::error(Code::NothingToTrain, "there is nothing to train", at, "this recipe would change nothing").also(model_at, what));
+        }
+        if let Some(Config::Call(loss)) = recipe.fields.get("loss").cloned() {
+            self.check_measure(&loss, at, model_at);
+        }
+    }
+
+    /// A loss or metric against what the model gives and the data holds.
+    fn check_measure(&mut self, call: &Call, at: Origin, model_at: Origin) {
+        let Some(definition) = self.library.get(&call.name).cloned() else { return };
+        let Some(data) = self.data.clone() else {
+            self.report(Diagnostic::error(Code::Stream, format!("`{}` has nothing to measure on", call.name), at, "the spec has no `data`"));
+            return;
+        };
+        let Some(TypeKind::Tuple(types)) = definition.signature().and_then(|s| s.input.as_ref()).map(|ty| &ty.kind) else { return };
+        let [Type { kind: TypeKind::Shape(pattern), .. }, Type { kind: TypeKind::Named(..), .. }] = types.as_slice() else { return };
+        let label = data.fields.iter().find_map(|(name, ty)| match ty {
+            FieldType::Class(dim) => Some((name, dim)),
+            FieldType::Tensor(_) => None,
+        });
+        let Some((label, classes)) = label else {
+            self.report(Diagnostic::error(Code::Measure, format!("`{}` needs labels, and the data has none", call.name), at, "measures against labels").also(data.origin, "has no label"));
+            return;
+        };
+        let outputs = self.graph.outputs.clone();
+        let [output] = outputs.as_slice() else {
+            self.report(
+                Diagnostic::error(Code::Measure, format!("`{}` measures one output, and the model gives {}", call.name, outputs.len()), at, "measures one output")
+                    .also(model_at, format!("gives {}", outputs.len())),
+            );
+            return;
+        };
+        let shape = self.graph.shape(output.stream).clone();
+        if shape.0.len() != pattern.len() {
+            self.report(
+                Diagnostic::error(Code::Measure, format!("`{}` cannot measure what the model gives", call.name), at, "takes one number a class: [classes]")
+                    .also(model_at, format!("gives {shape}"))
+                    .help("end the model in a head: `… >> head`"),
+            );
+            return;
+        }
+        if let (Some(Dim::Known(gives)), Dim::Known(has)) = (shape.0.first(), classes)
+            && gives != has
+        {
+            self.report(
+                Diagnostic::error(
+                    Code::Classes,
+                    format!("the model tells {gives} classes apart, and the data has {has}"),
+                    model_at,
+                    format!("gives {shape}"),
+                )
+                .also(data.origin, format!("`{label}` is one of {has} classes"))
+                .help("`head` without an argument takes the number of classes from the data"),
+            );
+        }
+    }
+
+    /// What is trained must reach an output.
+    fn check_reach(&mut self) {
+        let needed = self.graph.needed_for(self.graph.outputs.iter().map(|port| port.stream));
+        let mut lost = Vec::new();
+        for (node, needed) in self.graph.nodes.iter().zip(&needed) {
+            let trains = node.parameters.iter().any(|(_, id)| !self.graph.parameters[id.0].frozen);
+            if !needed && trains {
+                lost.push((node.origin, node.path.clone()));
+            }
+        }
+        for (at, path) in lost {
+            self.report(
+                Diagnostic::error(Code::Unreached, format!("`{path}` is trained, and no gradient reaches it"), at, "nothing that the model gives depends on this")
+                    .help("pipe it into the output, freeze it, or leave it out"),
+            );
+        }
+    }
+
+    /// Definitions that nothing uses are checked as far as they go without arguments.
+    fn unused_items(&mut self, id: FileId, tree: &File) {
+        for item in &tree.items {
+            let place = Place { env: Env::top(id), scope: Scope::root() };
+            match &item.kind {
+                ItemKind::Let { params: None, value, .. } | ItemKind::Llm { value, .. } => {
+                    self.eval(value, &place);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn of_kind(value: &Config, kind: &str) -> bool {
+    match (value, kind) {
+        (Config::Either(a, b), "mix") => of_kind(a, kind) && of_kind(b, kind),
+        (Config::List(items), "[augment]") => items.iter().all(|item| of_kind(item, "augment")),
+        (Config::Int(_) | Config::Float(_), "number") | (Config::Str(_), "text") => true,
+        (Config::Call(call), kind) => call.kind == kind,
+        _ => false,
+    }
+}
+
+fn kind_in_words(kind: &str) -> &'static str {
+    match kind {
+        "[augment]" => "a list of augmentations",
+        "number" => "a number",
+        "text" => "a text",
+        "loss" => "a loss",
+        "optimizer" => "an optimizer",
+        "schedule" => "a schedule",
+        "mix" => "a mix, or a choice of two by `or`",
+        "sampler" => "a sampler",
+        _ => "something else",
+    }
+}

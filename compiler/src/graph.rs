@@ -1,0 +1,160 @@
+//! The typed graph: what a model is once every name, number and shape is settled. Nodes run in order; each is one
+//! `extern layer` of the library with its arguments, and knows the place in the source that made it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::shape::Shape;
+use crate::source::Origin;
+
+/// An index into [`Graph::streams`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct StreamId(pub usize);
+
+/// An index into [`Graph::parameters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ParameterId(pub usize);
+
+/// A model.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Graph {
+    /// What it is given, by name.
+    pub inputs: Vec<Port>,
+    /// What it gives: one `output`, or `output.0`, `output.1` … for a tuple.
+    pub outputs: Vec<Port>,
+    /// Streams that a `let` named, for `--tap`; a name inside a layer carries the layer's path.
+    pub taps: Vec<Port>,
+    /// What runs, in an order in which every stream is made before it is used.
+    pub nodes: Vec<Node>,
+    /// Every stream.
+    pub streams: Vec<Stream>,
+    /// Every parameter.
+    pub parameters: Vec<Parameter>,
+}
+
+/// A named stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// The stream.
+    pub stream: StreamId,
+}
+
+/// What flows between nodes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stream {
+    /// Per sample.
+    pub shape: Shape,
+}
+
+/// One `extern layer` at work.
+#[derive(Clone, Debug, Serialize)]
+pub struct Node {
+    /// The layer's name in the library.
+    pub layer: String,
+    /// Where it stands in the model: `vit_small.blocks.0.attn.qkv`.
+    pub path: String,
+    /// Its arguments by name, defaults filled in.
+    pub arguments: BTreeMap<String, Config>,
+    /// What it takes.
+    pub inputs: Vec<StreamId>,
+    /// What it gives.
+    pub outputs: Vec<StreamId>,
+    /// Its own parameters by their local names, in the order of the declaration.
+    pub parameters: Vec<(String, ParameterId)>,
+    /// Floating-point operations of one sample's forward pass, where the declaration tells and the dims are known.
+    pub flops: Option<f64>,
+    /// The place in the user's file that led here.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// A tensor that a layer owns.
+#[derive(Clone, Debug, Serialize)]
+pub struct Parameter {
+    /// Its path in the model: `vit_small.blocks.0.attn.qkv.weight`.
+    pub path: String,
+    /// The `extern layer` that owns it.
+    pub layer: String,
+    /// Its shape, as PyTorch has it (`[out, in]` for a linear layer).
+    pub shape: Shape,
+    /// How it starts where nothing fills it.
+    pub init: Config,
+    /// Whether it is trained.
+    pub frozen: bool,
+    /// Which weights fill it.
+    pub filled_by: Option<Filling>,
+    /// The place in the user's file that led here.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// Where a parameter's values come from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filling {
+    /// A block of a language model.
+    Block {
+        /// The name that weights are looked up by.
+        weights: String,
+        /// The block's index.
+        layer: usize,
+        /// The parameter's path inside the block.
+        local: String,
+        /// What the file says the language model is: its family and its sizes.
+        llm: LlmSizes,
+    },
+    /// A checkpoint: `pretrained("name", …)`.
+    Named {
+        /// The name that weights are looked up by.
+        weights: String,
+        /// The parameter's path below the `pretrained`.
+        local: String,
+    },
+}
+
+/// A language model as the file declares it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LlmSizes {
+    /// `llama` or `opt`: the name of the `extern llm`.
+    pub family: String,
+    /// Its arguments by name, defaults filled in.
+    pub sizes: BTreeMap<String, Config>,
+}
+
+impl Graph {
+    /// The shape of a stream.
+    pub fn shape(&self, stream: StreamId) -> &Shape {
+        &self.streams[stream.0].shape
+    }
+
+    /// How many numbers are trained and how many are frozen.
+    pub fn parameter_counts(&self) -> (i64, i64) {
+        let (mut trained, mut frozen) = (0i64, 0i64);
+        for parameter in &self.parameters {
+            let count = parameter.shape.count().unwrap_or(0);
+            let sum = if parameter.frozen { &mut frozen } else { &mut trained };
+            *sum = sum.saturating_add(count);
+        }
+        (trained, frozen)
+    }
+
+    /// Which nodes the given streams need, as one flag a node.
+    pub fn needed_for(&self, streams: impl IntoIterator<Item = StreamId>) -> Vec<bool> {
+        let mut wanted = vec![false; self.streams.len()];
+        for stream in streams {
+            wanted[stream.0] = true;
+        }
+        let mut needed = vec![false; self.nodes.len()];
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            if node.outputs.iter().any(|stream| wanted[stream.0]) {
+                needed[i] = true;
+                node.inputs.iter().for_each(|stream| wanted[stream.0] = true);
+            }
+        }
+        needed
+    }
+}

@@ -1,0 +1,166 @@
+//! The arithmetic of the library's `extern` layers, one file each. A file offers `LAYERS`, the names it runs with the
+//! function that makes one from its arguments; [`build`] finds it. What a layer takes, gives, owns and means is declared in
+//! `stdlib/`.
+
+mod activations;
+mod add;
+mod attend;
+mod attention_weights;
+mod class_token;
+mod identity;
+mod linear;
+mod mean_tokens;
+mod norms;
+mod patchify;
+mod position;
+mod rotary;
+mod split3;
+mod stochastic_depth;
+mod token;
+
+use burn::tensor::ops::FloatTensor;
+use lmv_compiler::graph::Node;
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::{Failure, Result};
+use crate::kernels::Kernels;
+use crate::stream::Stream;
+
+/// A layer at work.
+pub trait Layer<B: Kernels>: Send + Sync {
+    /// Runs the layer on its inputs, in the order and with the shapes of its signature, batch first.
+    fn forward(&self, inputs: Vec<Stream<B>>, weights: &Weights<'_, B>, pass: &mut Pass) -> Vec<Stream<B>>;
+}
+
+/// A layer's own parameters by their names in the declaration.
+pub struct Weights<'a, B: Kernels> {
+    pub(crate) names: &'a [(String, lmv_compiler::graph::ParameterId)],
+    pub(crate) tensors: &'a [FloatTensor<B>],
+}
+
+impl<B: Kernels> Weights<'_, B> {
+    /// The parameter, if the layer has it with its arguments.
+    pub fn get(&self, name: &str) -> Option<FloatTensor<B>> {
+        self.names.iter().find(|(n, _)| n == name).map(|(_, id)| self.tensors[id.0].clone())
+    }
+
+    /// A parameter that the declaration always gives the layer.
+    pub fn always(&self, name: &str) -> FloatTensor<B> {
+        match self.get(name) {
+            Some(tensor) => tensor,
+            None => unreachable!("the declaration in stdlib/ gives this layer `{name}`; a test runs every layer"),
+        }
+    }
+}
+
+/// What a forward pass is for.
+pub struct Pass {
+    /// The random numbers of a training step; absent while evaluating.
+    pub training: Option<ChaCha8Rng>,
+}
+
+/// A layer made from its arguments.
+pub type Maker<B> = fn(&Node) -> Result<Box<dyn Layer<B>>>;
+
+fn table<B: Kernels>() -> Vec<&'static [(&'static str, Maker<B>)]> {
+    vec![
+        activations::layers(),
+        add::layers(),
+        attend::layers(),
+        attention_weights::layers(),
+        class_token::layers(),
+        identity::layers(),
+        linear::layers(),
+        mean_tokens::layers(),
+        norms::layers(),
+        patchify::layers(),
+        position::layers(),
+        rotary::layers(),
+        split3::layers(),
+        stochastic_depth::layers(),
+        token::layers(),
+    ]
+}
+
+/// The names of all layers that Rust runs.
+pub fn names() -> Vec<&'static str> {
+    table::<burn_flex::Flex>().into_iter().flatten().map(|(name, _)| *name).collect()
+}
+
+/// The layer of a node.
+///
+/// # Errors
+/// The library declares a layer that no file here runs; a test keeps the two lists equal.
+pub fn build<B: Kernels>(node: &Node) -> Result<Box<dyn Layer<B>>> {
+    let maker = table::<B>().into_iter().flatten().find(|(name, _)| *name == node.layer).map(|(_, maker)| *maker);
+    match maker {
+        Some(maker) => maker(node),
+        None => Err(Failure::new(format!("this lmvc cannot run the layer `{}` at {}", node.layer, node.path))),
+    }
+}
+
+/// A whole-number argument; the checker gave every parameter a value.
+fn size(node: &Node, name: &str) -> Result<usize> {
+    let value = node.arguments.get(name).and_then(lmv_compiler::config::Config::int);
+    value.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| argument(node, name, "a whole number of at least 0"))
+}
+
+/// A numeric argument.
+fn number(node: &Node, name: &str) -> Result<f64> {
+    node.arguments
+        .get(name)
+        .and_then(lmv_compiler::config::Config::float)
+        .ok_or_else(|| argument(node, name, "a number"))
+}
+
+/// A truth value among the arguments.
+fn flag(node: &Node, name: &str) -> Result<bool> {
+    match node.arguments.get(name) {
+        Some(lmv_compiler::config::Config::Bool(flag)) => Ok(*flag),
+        _ => Err(argument(node, name, "true or false")),
+    }
+}
+
+fn argument(node: &Node, name: &str, expected: &str) -> Failure {
+    let found = node.arguments.get(name).map_or("nothing".to_owned(), ToString::to_string);
+    Failure::new(format!("`{name}` of {} at {} is {found}, and should be {expected}", node.layer, node.path))
+}
+
+/// The layers of a file, as a constant table.
+macro_rules! layers {
+    ($($name:literal => $maker:expr),* $(,)?) => {
+        pub(super) fn layers<B: crate::kernels::Kernels>() -> &'static [(&'static str, super::Maker<B>)] {
+            &[$(($name, |node| {
+                let make: fn(&lmv_compiler::graph::Node) -> crate::error::Result<_> = $maker;
+                Ok(Box::new(make(node)?))
+            })),*]
+        }
+    };
+}
+use layers;
+
+/// A forward pass written as one function of the inputs, for a layer without parameters.
+macro_rules! forward {
+    ($layer:ty, |$self_:ident, $inputs:ident, $weights:ident, $pass:ident| $body:expr) => {
+        impl<B: crate::kernels::Kernels> super::Layer<B> for $layer {
+            fn forward(
+                &self,
+                $inputs: Vec<crate::stream::Stream<B>>,
+                $weights: &super::Weights<'_, B>,
+                $pass: &mut super::Pass,
+            ) -> Vec<crate::stream::Stream<B>> {
+                let $self_ = self;
+                $body
+            }
+        }
+    };
+}
+use forward;
+
+/// Takes a layer's streams out of the list that the graph made as long as the signature.
+fn take<B: Kernels, const N: usize>(inputs: Vec<Stream<B>>) -> [Stream<B>; N] {
+    match inputs.try_into() {
+        Ok(streams) => streams,
+        Err(streams) => unreachable!("the checker gave this layer {} streams for {N}", streams.len()),
+    }
+}
