@@ -3,5 +3,9 @@
 //! | subject | file |
 //! |---|---|
 //! | the learning rate of a step | [`schedule`] |
+//! | every random number of a run | [`seeds`] |
+//! | mixup and cutmix with their soft targets | [`mix`] |
 
+pub mod mix;
 pub mod schedule;
+pub mod seeds;
