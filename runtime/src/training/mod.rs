@@ -5,11 +5,17 @@
 //! | the learning rate of a step | [`schedule`] |
 //! | every random number of a run | [`seeds`] |
 //! | mixup and cutmix with their soft targets | [`mix`] |
+//! | the averaged copy of the weights | [`ema`] |
 //! | the norm of the gradient and its limit | [`clip`] |
 //! | accuracy and running means | [`meters`] |
+//! | files that are whole or absent | [`atomic_file`] |
+//! | named tensors on disk | [`tensor_file`] |
 
+pub mod atomic_file;
 pub mod clip;
+pub mod ema;
 pub mod meters;
 pub mod mix;
 pub mod schedule;
 pub mod seeds;
+pub mod tensor_file;
