@@ -1,1 +1,26 @@
-//! (being written)
+//! The parts of training that need no tensor library: plain slices, numbers and files.
+//!
+//! | subject | file |
+//! |---|---|
+//! | the learning rate of a step | [`schedule`] |
+//! | every random number of a run | [`seeds`] |
+//! | mixup and cutmix with their soft targets | [`mix`] |
+//! | the averaged copy of the weights | [`ema`] |
+//! | the norm of the gradient and its limit | [`clip`] |
+//! | accuracy and running means | [`meters`] |
+//! | files that are whole or absent | [`atomic_file`] |
+//! | the folder of a run and its `metrics.jsonl` | [`run_folder`], [`metrics`] |
+//! | named tensors on disk | [`tensor_file`] |
+//! | checkpoints that survive a kill at any moment | [`checkpoint_store`] |
+
+pub mod atomic_file;
+pub mod checkpoint_store;
+pub mod clip;
+pub mod ema;
+pub mod meters;
+pub mod metrics;
+pub mod mix;
+pub mod run_folder;
+pub mod schedule;
+pub mod seeds;
+pub mod tensor_file;
