@@ -1,1 +1,364 @@
-//! (being written)
+//! The operations fused for speed, behind one backend trait.
+//!
+//! Model code is generic over [`Kernels`] and calls the functions of this module, which take and give Burn's tensors.
+//! A backend gets every operation from plain operations of Burn, and may replace any of them: [`Flex`](burn_flex::Flex)
+//! replaces them by loops over all cores. `Autodiff<B>` is a [`Kernels`] for every `B` that is one, with a backward pass of
+//! its own for each operation, which computes the gradients that are asked for and no others.
+//!
+//! On `Flex` results are bitwise the same on any number of threads.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn::tensor::{Bool, Tensor, TensorMetadata, TensorPrimitive};
+
+mod adamw;
+mod add;
+mod attention;
+mod autodiff;
+mod buffer;
+mod cross_entropy;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod flex;
+mod gelu;
+mod layer_norm;
+mod linear;
+mod plain;
+mod rms_norm;
+mod silu_mul;
+mod simd;
+#[cfg(test)]
+mod testing;
+
+/// How attention reads its tensors: tokens-major, the heads side by side in the last dimension.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heads {
+    /// Query heads.
+    pub query: usize,
+    /// Key and value heads; a divisor of `query`. Query head i uses key and value head i / (query / key_value).
+    pub key_value: usize,
+    /// What scores are multiplied by before the softmax.
+    pub scale: f64,
+    /// Whether query i sees keys 0 to i only.
+    pub causal: bool,
+}
+
+impl Heads {
+    /// As many key and value heads as query heads, of `head_dim` channels each: scores divided by √head_dim, all keys seen.
+    pub fn full(query: usize, head_dim: usize) -> Self {
+        Self { query, key_value: query, scale: 1.0 / (head_dim as f64).sqrt(), causal: false }
+    }
+
+    /// Query heads to one key and value head.
+    fn group(self) -> usize {
+        self.query / self.key_value
+    }
+}
+
+/// Settings of AdamW, named and meant as in `torch.optim.AdamW`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs)]
+pub struct AdamW {
+    pub lr: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub weight_decay: f64,
+}
+
+impl AdamW {
+    /// What bias correction makes of the step size, and the factor of the root of the second moment, at step `step`,
+    /// the first being 1.
+    fn corrections(self, step: u32) -> [f64; 2] {
+        let left = |beta: f64| 1.0 - beta.powf(f64::from(step));
+        [self.lr / left(self.beta1), 1.0 / left(self.beta2).sqrt()]
+    }
+}
+
+/// A backend with the fused operations.
+///
+/// The methods are for backends; models call the functions of this module. They are named `fused_…` because `Backend`
+/// has a `gelu`, a `linear` and more of its own. Those that end in `_backward` take the gradient of the output, `grad`, and
+/// give the gradients of the inputs, those of `wanted` only. The defaults are made of Burn's plain operations.
+pub trait Kernels: Backend {
+    /// [`layer_norm`]: x [.., d], weight and bias [d] → [.., d].
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        weight: Option<FloatTensor<Self>>,
+        bias: Option<FloatTensor<Self>>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        plain::layer_norm::<Self>(x, weight, bias, eps)
+    }
+
+    /// Gradients of x [.., d], weight [d] and bias [d].
+    fn fused_layer_norm_backward(
+        x: FloatTensor<Self>,
+        weight: Option<FloatTensor<Self>>,
+        grad: FloatTensor<Self>,
+        eps: f64,
+        wanted: [bool; 3],
+    ) -> [Option<FloatTensor<Self>>; 3] {
+        plain::layer_norm_backward::<Self>(x, weight, grad, eps, wanted)
+    }
+
+    /// [`rms_norm`]: x [.., d], weight [d] → [.., d].
+    fn fused_rms_norm(x: FloatTensor<Self>, weight: Option<FloatTensor<Self>>, eps: f64) -> FloatTensor<Self> {
+        plain::rms_norm::<Self>(x, weight, eps)
+    }
+
+    /// Gradients of x [.., d] and weight [d].
+    fn fused_rms_norm_backward(
+        x: FloatTensor<Self>,
+        weight: Option<FloatTensor<Self>>,
+        grad: FloatTensor<Self>,
+        eps: f64,
+        wanted: [bool; 2],
+    ) -> [Option<FloatTensor<Self>>; 2] {
+        plain::rms_norm_backward::<Self>(x, weight, grad, eps, wanted)
+    }
+
+    /// [`gelu`] of any shape.
+    fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::gelu::<Self>(x)
+    }
+
+    /// Gradient of x.
+    fn fused_gelu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::gelu_backward::<Self>(x, grad)
+    }
+
+    /// [`relu`] of any shape.
+    fn fused_relu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::relu(x)
+    }
+
+    /// Gradient of the input whose [`relu`] is `output`.
+    fn fused_relu_backward(output: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::relu_backward(output, grad)
+    }
+
+    /// [`silu_mul`] of two tensors of one shape.
+    fn fused_silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::silu_mul::<Self>(gate, up)
+    }
+
+    /// Gradients of gate and up.
+    fn fused_silu_mul_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        wanted: [bool; 2],
+    ) -> [Option<FloatTensor<Self>>; 2] {
+        plain::silu_mul_backward::<Self>(gate, up, grad, wanted)
+    }
+
+    /// [`add`] of two tensors of one shape.
+    fn fused_add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add(a, b)
+    }
+
+    /// [`linear`]: x [.., in], weight [out, in], bias [out] → [.., out].
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        plain::linear::<Self>(x, weight, bias)
+    }
+
+    /// Gradients of x [.., in] if `weight` is given, of weight [out, in] if `x` is given, and of the bias [out] if `bias`
+    /// is set.
+    fn fused_linear_backward(
+        x: Option<FloatTensor<Self>>,
+        weight: Option<FloatTensor<Self>>,
+        grad: FloatTensor<Self>,
+        bias: bool,
+    ) -> [Option<FloatTensor<Self>>; 3] {
+        plain::linear_backward::<Self>(x, weight, grad, bias)
+    }
+
+    /// [`attention`]: q [b, n, query · hd], k and v [b, m, key_value · hd], key_mask [b, m] → [b, n, query · hd].
+    fn fused_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: Heads,
+        key_mask: Option<BoolTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        plain::attention::<Self>(q, k, v, heads, key_mask)
+    }
+
+    /// Gradients of q [b, n, query · hd], k and v [b, m, key_value · hd].
+    fn fused_attention_backward(
+        qkv: [FloatTensor<Self>; 3],
+        grad: FloatTensor<Self>,
+        heads: Heads,
+        key_mask: Option<BoolTensor<Self>>,
+        wanted: [bool; 3],
+    ) -> [Option<FloatTensor<Self>>; 3] {
+        plain::attention_backward::<Self>(qkv, grad, heads, key_mask, wanted)
+    }
+
+    /// [`adamw_step`] of four tensors of one shape.
+    fn fused_adamw_step(
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        step: u32,
+        settings: AdamW,
+    ) -> [FloatTensor<Self>; 3] {
+        plain::adamw_step::<Self>([param, grad, m, v], step, settings)
+    }
+
+    /// [`softmax_cross_entropy`]: logits and targets [b, c] → [1].
+    fn fused_softmax_cross_entropy(logits: FloatTensor<Self>, targets: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::softmax_cross_entropy::<Self>(logits, targets)
+    }
+
+    /// Gradient of logits [b, c], given that of the mean [1].
+    fn fused_softmax_cross_entropy_backward(
+        logits: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        plain::softmax_cross_entropy_backward::<Self>(logits, targets, grad)
+    }
+}
+
+/// The primitive of a tensor.
+fn raw<B: Backend, const D: usize>(t: Tensor<B, D>) -> FloatTensor<B> {
+    t.into_primitive().tensor()
+}
+
+/// The tensor of a primitive.
+fn cooked<B: Backend, const D: usize>(t: FloatTensor<B>) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(t))
+}
+
+/// A vector of parameters has the length of the dimension it is applied along.
+fn check_vector<B: Backend>(v: Option<&Tensor<B, 1>>, len: usize, what: &str) {
+    if let Some(v) = v {
+        assert_eq!(v.dims()[0], len, "{what}: a vector as long as the last dimension");
+    }
+}
+
+/// Layer normalisation over the last dimension: (x − mean) / sqrt(var + eps) · weight + bias, var without Bessel's
+/// correction. x [.., d], weight and bias [d] → [.., d].
+pub fn layer_norm<B: Kernels, const D: usize>(
+    x: Tensor<B, D>,
+    weight: Option<Tensor<B, 1>>,
+    bias: Option<Tensor<B, 1>>,
+    eps: f64,
+) -> Tensor<B, D> {
+    check_vector(weight.as_ref(), x.dims()[D - 1], "weight");
+    check_vector(bias.as_ref(), x.dims()[D - 1], "bias");
+    cooked(B::fused_layer_norm(raw(x), weight.map(raw), bias.map(raw), eps))
+}
+
+/// Root-mean-square normalisation over the last dimension: x / sqrt(mean(x²) + eps) · weight. x [.., d], weight [d] → [.., d].
+pub fn rms_norm<B: Kernels, const D: usize>(x: Tensor<B, D>, weight: Option<Tensor<B, 1>>, eps: f64) -> Tensor<B, D> {
+    check_vector(weight.as_ref(), x.dims()[D - 1], "weight");
+    cooked(B::fused_rms_norm(raw(x), weight.map(raw), eps))
+}
+
+/// The exact GELU, x · Φ(x), of any shape.
+pub fn gelu<B: Kernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    cooked(B::fused_gelu(raw(x)))
+}
+
+/// max(x, 0), of any shape.
+pub fn relu<B: Kernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    cooked(B::fused_relu(raw(x)))
+}
+
+/// gate · sigmoid(gate) · up, of two tensors of one shape.
+pub fn silu_mul<B: Kernels, const D: usize>(gate: Tensor<B, D>, up: Tensor<B, D>) -> Tensor<B, D> {
+    assert_eq!(gate.dims(), up.dims(), "gate and up: one shape");
+    cooked(B::fused_silu_mul(raw(gate), raw(up)))
+}
+
+/// a + b, of two tensors of one shape; Burn's own sum on `Flex` runs on one core.
+pub fn add<B: Kernels, const D: usize>(a: Tensor<B, D>, b: Tensor<B, D>) -> Tensor<B, D> {
+    assert_eq!(a.dims(), b.dims(), "a and b: one shape");
+    cooked(B::fused_add(raw(a), raw(b)))
+}
+
+/// x · weightᵀ + bias. x [.., in], weight [out, in] as PyTorch keeps it, bias [out] → [.., out].
+pub fn linear<B: Kernels, const D: usize>(
+    x: Tensor<B, D>,
+    weight: Tensor<B, 2>,
+    bias: Option<Tensor<B, 1>>,
+) -> Tensor<B, D> {
+    assert_eq!(x.dims()[D - 1], weight.dims()[1], "weight: as many columns as x has channels");
+    check_vector(bias.as_ref(), weight.dims()[0], "bias");
+    cooked(B::fused_linear(raw(x), raw(weight), bias.map(raw)))
+}
+
+/// The shapes of attention agree.
+fn check_attention<B: Backend>(q: [usize; 3], k: [usize; 3], heads: Heads, key_mask: Option<&Tensor<B, 2, Bool>>) {
+    assert!(heads.key_value > 0 && heads.query.is_multiple_of(heads.key_value), "heads: equal groups of query heads");
+    assert!(q[2].is_multiple_of(heads.query.max(1)), "q: as many channels to each head");
+    assert_eq!((q[0], q[2] / heads.query.max(1) * heads.key_value), (k[0], k[2]), "k: batch and head size of q");
+    if let Some(mask) = key_mask {
+        assert_eq!(mask.dims(), [k[0], k[1]], "key_mask: one value to each key");
+    }
+}
+
+/// Scaled dot-product attention with grouped query heads. q [b, n, query · hd], k and v [b, m, key_value · hd], key_mask
+/// [b, m], true = a real token → [b, n, query · hd].
+///
+/// A masked key weighs exactly nothing. A query that sees no key at all gives zeros.
+pub fn attention<B: Kernels>(
+    q: Tensor<B, 3>,
+    k: Tensor<B, 3>,
+    v: Tensor<B, 3>,
+    heads: Heads,
+    key_mask: Option<Tensor<B, 2, Bool>>,
+) -> Tensor<B, 3> {
+    check_attention(q.dims(), k.dims(), heads, key_mask.as_ref());
+    assert_eq!(k.dims(), v.dims(), "k and v: one shape");
+    cooked(B::fused_attention(raw(q), raw(k), raw(v), heads, key_mask.map(Tensor::into_primitive)))
+}
+
+/// The probabilities [`attention`] weighs values with: [b, query, n, m]. Made of Burn's plain operations.
+pub fn attention_probs<B: Kernels>(
+    q: Tensor<B, 3>,
+    k: Tensor<B, 3>,
+    heads: Heads,
+    key_mask: Option<Tensor<B, 2, Bool>>,
+) -> Tensor<B, 4> {
+    check_attention(q.dims(), k.dims(), heads, key_mask.as_ref());
+    cooked(plain::attention_probs::<B>(raw(q), raw(k), heads, key_mask.map(Tensor::into_primitive)))
+}
+
+/// Rotary position embedding as in Hugging Face's LLaMA: the halves of each head turned against each other, at positions
+/// 0 to n − 1. x [b, n, heads · hd] → the same. Made of Burn's plain operations.
+pub fn rope<B: Kernels>(x: Tensor<B, 3>, heads: usize, theta: f64) -> Tensor<B, 3> {
+    assert!(heads > 0 && x.dims()[2].is_multiple_of(2 * heads), "x: an even number of channels to each head");
+    cooked(plain::rope::<B>(raw(x), heads, theta))
+}
+
+/// One step of AdamW with decoupled weight decay, as `torch.optim.AdamW` takes it; `step` is 1 at the first. Four
+/// tensors of one shape → param, m and v after the step. Give up the only handles to them, and they change in place.
+pub fn adamw_step<B: Kernels, const D: usize>(
+    param: Tensor<B, D>,
+    grad: Tensor<B, D>,
+    m: Tensor<B, D>,
+    v: Tensor<B, D>,
+    step: u32,
+    settings: AdamW,
+) -> [Tensor<B, D>; 3] {
+    for t in [&grad, &m, &v] {
+        assert_eq!(t.dims(), param.dims(), "param, grad, m and v: one shape");
+    }
+    B::fused_adamw_step(raw(param), raw(grad), raw(m), raw(v), step, settings).map(cooked)
+}
+
+/// The mean over the batch of −Σ targets · log_softmax(logits). logits and targets [b, c] → [1]. No gradient goes to
+/// `targets`.
+pub fn softmax_cross_entropy<B: Kernels>(logits: Tensor<B, 2>, targets: Tensor<B, 2>) -> Tensor<B, 1> {
+    assert_eq!(logits.dims(), targets.dims(), "logits and targets: one shape");
+    cooked(B::fused_softmax_cross_entropy(raw(logits), raw(targets)))
+}

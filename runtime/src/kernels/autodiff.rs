@@ -1,0 +1,187 @@
+//! The operations under automatic differentiation: forward as the inner backend does it, and the backward pass it has
+//! for each, for the parents that are tracked.
+
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn_autodiff::Autodiff;
+use burn_autodiff::checkpoint::base::Checkpointer;
+use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+
+use super::{AdamW, Heads, Kernels};
+
+/// Declares a step of the backward pass: what it keeps, and the gradients it makes of that, of the gradient of the output
+/// and of which parents are tracked.
+macro_rules! step {
+    ($name:ident, $n:literal, $keeps:ty, |$state:pat_param, $grad:ident, $wanted:ident| $gradients:expr) => {
+        #[derive(Debug)]
+        struct $name;
+
+        impl<B: Kernels> Backward<B, $n> for $name {
+            type State = $keeps;
+
+            fn backward(self, ops: Ops<Self::State, $n>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let $grad = grads.consume::<B>(&ops.node);
+                let $wanted: [bool; $n] = ops.parents.each_ref().map(Option::is_some);
+                let $state = ops.state;
+                let gradients: [Option<FloatTensor<B>>; $n] = $gradients;
+                for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+                    if let (Some(parent), Some(gradient)) = (parent, gradient) {
+                        grads.register::<B>(parent.id, gradient);
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Runs a forward pass on the inner backend; keeps what `step` needs only if a parent is tracked.
+macro_rules! forward {
+    ($step:ident, [$($node:expr),+], $keep:expr, $forward:expr) => {
+        match Backward::<B, _>::prepare::<C>($step, [$($node.clone()),+]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let state = $keep;
+                let out = $forward;
+                prep.finish(state, out)
+            }
+            OpsKind::UnTracked(prep) => prep.finish($forward),
+        }
+    };
+}
+
+/// A tensor that may be missing, in the inner backend.
+fn inner<B: Kernels, C: CheckpointStrategy>(
+    t: &Option<FloatTensor<Autodiff<B, C>>>,
+) -> Option<FloatTensor<B>> {
+    t.as_ref().map(|t| t.primitive.clone())
+}
+
+step!(LayerNorm, 3, (FloatTensor<B>, Option<FloatTensor<B>>, f64, [bool; 3]), |(x, weight, eps, given), grad, wanted| {
+    B::fused_layer_norm_backward(x, weight, grad, eps, both(wanted, given))
+});
+
+step!(RmsNorm, 2, (FloatTensor<B>, Option<FloatTensor<B>>, f64, [bool; 2]), |(x, weight, eps, given), grad, wanted| {
+    B::fused_rms_norm_backward(x, weight, grad, eps, both(wanted, given))
+});
+
+step!(Gelu, 1, FloatTensor<B>, |x, grad, _wanted| [Some(B::fused_gelu_backward(x, grad))]);
+
+step!(Relu, 1, FloatTensor<B>, |out, grad, _wanted| [Some(B::fused_relu_backward(out, grad))]);
+
+step!(SiluMul, 2, [FloatTensor<B>; 2], |[gate, up], grad, wanted| {
+    B::fused_silu_mul_backward(gate, up, grad, wanted)
+});
+
+step!(Add, 2, (), |(), grad, wanted| wanted.map(|wanted| wanted.then(|| grad.clone())));
+
+step!(Linear, 3, (Option<FloatTensor<B>>, Option<FloatTensor<B>>, bool), |(x, weight, bias), grad, wanted| {
+    B::fused_linear_backward(x, weight, grad, bias && wanted[2])
+});
+
+step!(Attention, 3, ([FloatTensor<B>; 3], Heads, Option<BoolTensor<B>>), |(qkv, heads, mask), grad, wanted| {
+    B::fused_attention_backward(qkv, grad, heads, mask, wanted)
+});
+
+step!(CrossEntropy, 1, [FloatTensor<B>; 2], |[logits, targets], grad, _wanted| {
+    [Some(B::fused_softmax_cross_entropy_backward(logits, targets, grad))]
+});
+
+/// Where both are set. An input that is not given has the node of another one in its place.
+fn both<const N: usize>(wanted: [bool; N], given: [bool; N]) -> [bool; N] {
+    std::array::from_fn(|i| wanted[i] && given[i])
+}
+
+impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
+    fn fused_layer_norm(
+        x: FloatTensor<Self>,
+        weight: Option<FloatTensor<Self>>,
+        bias: Option<FloatTensor<Self>>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        let (w, b) = (inner::<B, C>(&weight), inner::<B, C>(&bias));
+        let given = [true, w.is_some(), b.is_some()];
+        let nodes = [&x.node, &weight.as_ref().unwrap_or(&x).node, &bias.as_ref().unwrap_or(&x).node];
+        forward!(LayerNorm, [nodes[0], nodes[1], nodes[2]], (x.primitive.clone(), w.clone(), eps, given), {
+            B::fused_layer_norm(x.primitive, w, b, eps)
+        })
+    }
+
+    fn fused_rms_norm(x: FloatTensor<Self>, weight: Option<FloatTensor<Self>>, eps: f64) -> FloatTensor<Self> {
+        let w = inner::<B, C>(&weight);
+        let given = [true, w.is_some()];
+        let nodes = [&x.node, &weight.as_ref().unwrap_or(&x).node];
+        forward!(RmsNorm, [nodes[0], nodes[1]], (x.primitive.clone(), w.clone(), eps, given), {
+            B::fused_rms_norm(x.primitive, w, eps)
+        })
+    }
+
+    fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        forward!(Gelu, [&x.node], x.primitive.clone(), B::fused_gelu(x.primitive))
+    }
+
+    fn fused_relu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        // The output tells as much as the input, and the layer after keeps it anyway.
+        let out = B::fused_relu(x.primitive);
+        forward!(Relu, [&x.node], out.clone(), out)
+    }
+
+    fn fused_silu_mul(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        forward!(SiluMul, [&gate.node, &up.node], [gate.primitive.clone(), up.primitive.clone()], {
+            B::fused_silu_mul(gate.primitive, up.primitive)
+        })
+    }
+
+    fn fused_add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        forward!(Add, [&a.node, &b.node], (), B::fused_add(a.primitive, b.primitive))
+    }
+
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let b = inner::<B, C>(&bias);
+        let bias_node = &bias.as_ref().unwrap_or(&x).node;
+        // What a frozen layer was given is not kept: only the gradient of its weight would need it.
+        let keep = (
+            weight.is_tracked().then(|| x.primitive.clone()),
+            x.is_tracked().then(|| weight.primitive.clone()),
+            b.is_some(),
+        );
+        forward!(Linear, [&x.node, &weight.node, bias_node], keep, B::fused_linear(x.primitive, weight.primitive, b))
+    }
+
+    fn fused_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: Heads,
+        key_mask: Option<BoolTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let keep = || ([q.primitive.clone(), k.primitive.clone(), v.primitive.clone()], heads, key_mask.clone());
+        forward!(Attention, [&q.node, &k.node, &v.node], keep(), {
+            B::fused_attention(q.primitive, k.primitive, v.primitive, heads, key_mask)
+        })
+    }
+
+    /// Outside of the graph: the results are leaves without gradient.
+    fn fused_adamw_step(
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        step: u32,
+        settings: AdamW,
+    ) -> [FloatTensor<Self>; 3] {
+        let [param, grad, m, v] = [param, grad, m, v].map(|t| t.primitive);
+        B::fused_adamw_step(param, grad, m, v, step, settings).map(<Self as AutodiffBackend>::from_inner)
+    }
+
+    fn fused_softmax_cross_entropy(logits: FloatTensor<Self>, targets: FloatTensor<Self>) -> FloatTensor<Self> {
+        let keep = || [logits.primitive.clone(), targets.primitive.clone()];
+        forward!(CrossEntropy, [&logits.node], keep(), {
+            B::fused_softmax_cross_entropy(logits.primitive, targets.primitive)
+        })
+    }
+}

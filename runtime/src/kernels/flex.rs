@@ -1,0 +1,129 @@
+//! The operations on [`Flex`]: fused over all cores for `f32`, plain for any other type.
+
+use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn_flex::Flex;
+
+use super::buffer::all_f32;
+use super::{AdamW, Heads, Kernels, adamw, add, attention, cross_entropy, gelu, layer_norm, linear, plain, rms_norm, silu_mul};
+
+type T = FloatTensor<Flex>;
+
+impl Kernels for Flex {
+    fn fused_layer_norm(x: T, weight: Option<T>, bias: Option<T>, eps: f64) -> T {
+        if !all_f32([&x].into_iter().chain(&weight).chain(&bias)) {
+            return plain::layer_norm::<Self>(x, weight, bias, eps);
+        }
+        layer_norm::forward(x, weight, bias, eps)
+    }
+
+    fn fused_layer_norm_backward(x: T, weight: Option<T>, grad: T, eps: f64, wanted: [bool; 3]) -> [Option<T>; 3] {
+        if !all_f32([&x, &grad].into_iter().chain(&weight)) {
+            return plain::layer_norm_backward::<Self>(x, weight, grad, eps, wanted);
+        }
+        layer_norm::backward(x, weight, grad, eps, wanted)
+    }
+
+    fn fused_rms_norm(x: T, weight: Option<T>, eps: f64) -> T {
+        if !all_f32([&x].into_iter().chain(&weight)) {
+            return plain::rms_norm::<Self>(x, weight, eps);
+        }
+        rms_norm::forward(x, weight, eps)
+    }
+
+    fn fused_rms_norm_backward(x: T, weight: Option<T>, grad: T, eps: f64, wanted: [bool; 2]) -> [Option<T>; 2] {
+        if !all_f32([&x, &grad].into_iter().chain(&weight)) {
+            return plain::rms_norm_backward::<Self>(x, weight, grad, eps, wanted);
+        }
+        rms_norm::backward(x, weight, grad, eps, wanted)
+    }
+
+    fn fused_gelu(x: T) -> T {
+        if all_f32([&x]) { gelu::gelu(x) } else { plain::gelu::<Self>(x) }
+    }
+
+    fn fused_gelu_backward(x: T, grad: T) -> T {
+        if all_f32([&x, &grad]) { gelu::gelu_backward(x, grad) } else { plain::gelu_backward::<Self>(x, grad) }
+    }
+
+    fn fused_relu(x: T) -> T {
+        if all_f32([&x]) { gelu::relu(x) } else { <Self as burn::tensor::ops::ActivationOps<Self>>::relu(x) }
+    }
+
+    fn fused_relu_backward(output: T, grad: T) -> T {
+        if all_f32([&output, &grad]) {
+            gelu::relu_backward(output, grad)
+        } else {
+            <Self as burn::tensor::ops::ActivationOps<Self>>::relu_backward(output, grad)
+        }
+    }
+
+    fn fused_silu_mul(gate: T, up: T) -> T {
+        if all_f32([&gate, &up]) { silu_mul::forward(gate, up) } else { plain::silu_mul::<Self>(gate, up) }
+    }
+
+    fn fused_silu_mul_backward(gate: T, up: T, grad: T, wanted: [bool; 2]) -> [Option<T>; 2] {
+        if !all_f32([&gate, &up, &grad]) {
+            return plain::silu_mul_backward::<Self>(gate, up, grad, wanted);
+        }
+        silu_mul::backward(gate, up, grad, wanted)
+    }
+
+    fn fused_add(a: T, b: T) -> T {
+        add::forward(a, b)
+    }
+
+    fn fused_linear(x: T, weight: T, bias: Option<T>) -> T {
+        if !all_f32([&x, &weight].into_iter().chain(&bias)) {
+            return plain::linear::<Self>(x, weight, bias);
+        }
+        linear::forward(x, weight, bias)
+    }
+
+    fn fused_linear_backward(x: Option<T>, weight: Option<T>, grad: T, bias: bool) -> [Option<T>; 3] {
+        if !all_f32([&grad].into_iter().chain(&x).chain(&weight)) {
+            return plain::linear_backward::<Self>(x, weight, grad, bias);
+        }
+        linear::backward(x, weight, grad, bias)
+    }
+
+    fn fused_attention(q: T, k: T, v: T, heads: Heads, key_mask: Option<BoolTensor<Self>>) -> T {
+        if !all_f32([&q, &k, &v]) {
+            return plain::attention::<Self>(q, k, v, heads, key_mask);
+        }
+        attention::forward(q, k, v, heads, key_mask)
+    }
+
+    fn fused_attention_backward(
+        qkv: [T; 3],
+        grad: T,
+        heads: Heads,
+        key_mask: Option<BoolTensor<Self>>,
+        wanted: [bool; 3],
+    ) -> [Option<T>; 3] {
+        if !all_f32(qkv.iter().chain([&grad])) {
+            return plain::attention_backward::<Self>(qkv, grad, heads, key_mask, wanted);
+        }
+        attention::backward(qkv, grad, heads, key_mask, wanted)
+    }
+
+    fn fused_adamw_step(param: T, grad: T, m: T, v: T, step: u32, settings: AdamW) -> [T; 3] {
+        if !all_f32([&param, &grad, &m, &v]) {
+            return plain::adamw_step::<Self>([param, grad, m, v], step, settings);
+        }
+        adamw::step(param, grad, m, v, step, settings)
+    }
+
+    fn fused_softmax_cross_entropy(logits: T, targets: T) -> T {
+        if !all_f32([&logits, &targets]) {
+            return plain::softmax_cross_entropy::<Self>(logits, targets);
+        }
+        cross_entropy::forward(logits, targets)
+    }
+
+    fn fused_softmax_cross_entropy_backward(logits: T, targets: T, grad: T) -> T {
+        if !all_f32([&logits, &targets, &grad]) {
+            return plain::softmax_cross_entropy_backward::<Self>(logits, targets, grad);
+        }
+        cross_entropy::backward(logits, targets, grad)
+    }
+}

@@ -1,0 +1,83 @@
+//! Layer normalisation on `Flex`.
+
+use burn_flex::FlexTensor;
+
+use super::buffer::{elements, in_order, new_rows, new_rows_and_sum, rows_of, tensor};
+use super::simd::{sum, sum2};
+
+/// The mean of a row, and 1 / sqrt(var + eps).
+#[inline(always)]
+fn statistics(row: &[f32], eps: f32) -> (f32, f32) {
+    let n = row.len() as f32;
+    let mean = sum(row, |x| x) / n;
+    let variance = sum(row, |x| (x - mean) * (x - mean)) / n;
+    (mean, 1.0 / (variance + eps).sqrt())
+}
+
+/// The elements of a vector of parameters, or `len` times what its absence stands for.
+pub(super) fn vector_or(v: Option<FlexTensor>, len: usize, absent: f32) -> FlexTensor {
+    v.map_or_else(|| tensor(vec![absent; len], [len]), in_order)
+}
+
+pub(super) fn forward(x: FlexTensor, weight: Option<FlexTensor>, bias: Option<FlexTensor>, eps: f64) -> FlexTensor {
+    let x = in_order(x);
+    let (rows, d) = rows_of(x.layout().shape());
+    let (weight, bias) = (vector_or(weight, d, 1.0), vector_or(bias, d, 0.0));
+    let (xs, w, b, eps) = (elements(&x), elements(&weight), elements(&bias), eps as f32);
+    let out = new_rows(rows, d, |first, out| {
+        for (out, x) in out.chunks_exact_mut(d).zip(xs[first * d..].chunks_exact(d)) {
+            let (mean, factor) = statistics(x, eps);
+            for (((o, &x), &w), &b) in out.iter_mut().zip(x).zip(w).zip(b) {
+                *o = ((x - mean) * factor).mul_add(w, b);
+            }
+        }
+    });
+    tensor(out, x.layout().shape().clone())
+}
+
+pub(super) fn backward(
+    x: FlexTensor,
+    weight: Option<FlexTensor>,
+    grad: FlexTensor,
+    eps: f64,
+    wanted: [bool; 3],
+) -> [Option<FlexTensor>; 3] {
+    let (x, grad) = (in_order(x), in_order(grad));
+    let (rows, d) = rows_of(x.layout().shape());
+    let weight = vector_or(weight, d, 1.0);
+    let (xs, gs, w, eps) = (elements(&x), elements(&grad), elements(&weight), eps as f32);
+    let width = if wanted[0] { d } else { 0 };
+    let total = if wanted[1] || wanted[2] { 2 * d } else { 0 };
+    let (dx, sums) = new_rows_and_sum(rows, width, total, |first, count, out, sums| {
+        for i in 0..count {
+            let row = (first + i) * d..(first + i + 1) * d;
+            let (x, g) = (&xs[row.clone()], &gs[row]);
+            let (mean, factor) = statistics(x, eps);
+            if total > 0 {
+                let (dw, db) = sums.split_at_mut(d);
+                for (((dw, db), &x), &g) in dw.iter_mut().zip(db).zip(x).zip(g) {
+                    *dw = ((x - mean) * factor).mul_add(g, *dw);
+                    *db += g;
+                }
+            }
+            if width > 0 {
+                let out = &mut out[i * d..(i + 1) * d];
+                for ((o, &g), &w) in out.iter_mut().zip(g).zip(w) {
+                    *o = g * w;
+                }
+                let level = sum(out, |g| g) / d as f32;
+                let along = sum2(out, x, |g, x| g * (x - mean)) * factor / d as f32;
+                for (o, &x) in out.iter_mut().zip(x) {
+                    *o = (*o - level - (x - mean) * factor * along) * factor;
+                }
+            }
+        }
+    });
+    let mut dw = sums;
+    let db = if total > 0 { dw.split_off(d) } else { Vec::new() };
+    [
+        wanted[0].then(|| tensor(dx, x.layout().shape().clone())),
+        wanted[1].then(|| tensor(dw, [d])),
+        wanted[2].then(|| tensor(db, [d])),
+    ]
+}
