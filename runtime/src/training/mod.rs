@@ -20,6 +20,7 @@ pub mod ema;
 pub mod meters;
 pub mod metrics;
 pub mod mix;
+pub mod recipe;
 pub mod run_folder;
 pub mod schedule;
 pub mod seeds;

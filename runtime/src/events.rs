@@ -1,0 +1,62 @@
+//! What a run tells whoever watches it. The command line draws bars of it; a test counts.
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A line of information.
+    Note(String),
+    /// Something that goes on, and that the user should know of.
+    Warning(String),
+    /// Training begins, perhaps in the middle.
+    Started {
+        /// Epochs in all.
+        epochs: u64,
+        /// Steps in an epoch.
+        steps_per_epoch: u64,
+        /// Where this run takes up: epoch and step in it.
+        at: (u64, u64),
+    },
+    /// A step of training is done.
+    Step {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// The step in the epoch, from 1.
+        step: u64,
+        /// The loss of this step.
+        loss: f64,
+        /// Its learning rate.
+        lr: f64,
+        /// Samples in it.
+        samples: usize,
+    },
+    /// So many of the samples that are to be evaluated are done.
+    Evaluated {
+        /// Done.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
+    /// An epoch is done.
+    Epoch {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// The mean loss over its steps.
+        loss: f64,
+        /// Its metrics by name, in percent.
+        metrics: Vec<(String, f64)>,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+}
+
+/// Whoever watches a run.
+pub trait Observer {
+    /// Called for every event, on the thread that runs.
+    fn event(&mut self, event: Event);
+}
+
+impl<F: FnMut(Event)> Observer for F {
+    fn event(&mut self, event: Event) {
+        self(event);
+    }
+}

@@ -1,0 +1,66 @@
+//! What models are trained for: one folder a task. A task turns a spec's data into batches and a model's outputs into
+//! metrics; the loop around it (`training::engine`) is the same for all.
+
+pub mod classification;
+
+use std::path::PathBuf;
+
+use lmv_compiler::Experiment;
+
+use crate::error::{Failure, Result};
+use crate::events::Observer;
+use crate::weights::Locations;
+
+/// Samples for one step: what the model takes, and what its output is held against.
+pub struct Examples {
+    /// A tensor for each input of the graph, in its order: dims (batch first) and numbers.
+    pub inputs: Vec<(Vec<usize>, Vec<f32>)>,
+    /// Soft targets `[batch, classes]`.
+    pub targets: Vec<f32>,
+    /// The class of each sample.
+    pub labels: Vec<usize>,
+}
+
+/// Batches in their order.
+pub type Batches<'a> = Box<dyn Iterator<Item = Result<Examples>> + 'a>;
+
+/// A task with its data opened.
+pub trait Task {
+    /// Training batches in an epoch.
+    fn steps_per_epoch(&self) -> u64;
+    /// The batches of an epoch, after the first `skip`.
+    fn training(&self, epoch: u64, skip: u64) -> Result<Batches<'_>>;
+    /// The samples to evaluate, in order.
+    fn evaluation(&self) -> Result<Batches<'_>>;
+    /// How many samples those are.
+    fn evaluation_len(&self) -> usize;
+    /// Classes that a label may be.
+    fn classes(&self) -> usize;
+    /// A hash of the names and sizes of the data's files, for the lock file.
+    fn listing_hash(&self) -> String;
+    /// Files that turned out damaged and have not been told of, a line each.
+    fn damage(&self) -> Vec<String>;
+}
+
+/// What opening a task takes besides the spec.
+pub struct Opening<'a> {
+    /// Where names of paths and weights lead.
+    pub locations: &'a Locations,
+    /// Where data that the program draws itself is kept.
+    pub drawn: PathBuf,
+    /// The run's seed.
+    pub seed: u64,
+    /// Decoding threads; 0 for one a core.
+    pub threads: usize,
+}
+
+/// Opens the data of a spec as the task that its fields make it.
+///
+/// # Errors
+/// No data in the spec, no folder where it should be, or nothing in it.
+pub fn open(experiment: &Experiment, opening: &Opening<'_>, observer: &mut dyn Observer) -> Result<Box<dyn Task>> {
+    let Some(data) = &experiment.data else {
+        return Err(Failure::new("this spec has no data").help("add for example `data = shapes()`, a small set that lmvc draws itself"));
+    };
+    Ok(Box::new(classification::Classification::open(experiment, data, opening, observer)?))
+}

@@ -1,0 +1,127 @@
+//! A recipe's settled fields as the parts of training.
+
+use std::collections::BTreeMap;
+
+use lmv_compiler::config::{Call, Config};
+use lmv_compiler::graph::Parameter;
+
+use crate::error::{Failure, Result};
+use crate::kernels::AdamW;
+use crate::training::mix::Mix;
+use crate::training::schedule::Schedule;
+
+/// A recipe's fields.
+pub type Fields = BTreeMap<String, Config>;
+
+fn call<'f>(fields: &'f Fields, name: &str) -> Option<&'f Call> {
+    match fields.get(name)? {
+        Config::Call(call) => Some(call),
+        _ => None,
+    }
+}
+
+/// AdamW's settings at the base learning rate.
+///
+/// # Errors
+/// A setting out of range.
+pub fn optimizer(fields: &Fields) -> Result<AdamW> {
+    let Some(call) = call(fields, "optimizer").filter(|call| call.name == "adamw") else {
+        return Err(Failure::new("the recipe has no optimizer that this lmvc can run"));
+    };
+    let number = |name: &str, sound: fn(f64) -> bool, range: &str| {
+        call.float(name)
+            .filter(|x| sound(*x))
+            .ok_or_else(|| Failure::new(format!("`{name}` of adamw must be {range}")))
+    };
+    Ok(AdamW {
+        lr: number("lr", |x| x.is_finite() && x >= 0.0, "a number of at least 0")?,
+        beta1: number("beta1", |x| (0.0..1.0).contains(&x), "at least 0 and less than 1")?,
+        beta2: number("beta2", |x| (0.0..1.0).contains(&x), "at least 0 and less than 1")?,
+        eps: number("eps", |x| x > 0.0, "more than 0")?,
+        weight_decay: number("weight_decay", |x| x.is_finite() && x >= 0.0, "a number of at least 0")?,
+    })
+}
+
+/// Whether weight decay leaves a parameter alone: by its number of dims, or by the layer it belongs to.
+pub fn undecayed(fields: &Fields, parameter: &Parameter) -> bool {
+    let Some(Config::List(groups)) = call(fields, "optimizer").and_then(|call| call.with.get("no_decay")) else {
+        return false;
+    };
+    groups.iter().any(|group| match group {
+        Config::Call(call) if call.kind == "group" => call.size("n") == Some(parameter.shape.0.len()),
+        Config::Call(call) => call.kind == "layer" && call.name == parameter.layer,
+        _ => false,
+    })
+}
+
+/// The learning rate over the run.
+///
+/// # Errors
+/// A schedule that Rust does not run, or one out of range.
+pub fn schedule(fields: &Fields) -> Result<Schedule> {
+    let Some(call) = call(fields, "schedule") else {
+        return Err(Failure::new("the recipe has no schedule"));
+    };
+    let size = |name: &str| call.size(name).unwrap_or(0) as u64;
+    let schedule = match call.name.as_str() {
+        "constant" => Schedule::Constant,
+        "cosine" => Schedule::Cosine {
+            epochs: size("epochs"),
+            warmup: size("warmup"),
+            from: call.float("from").unwrap_or(0.0),
+            to: call.float("to").unwrap_or(0.0),
+        },
+        "one_cycle_lr" => Schedule::one_cycle(size("epochs")),
+        other => return Err(Failure::new(format!("this lmvc cannot run the schedule `{other}`"))),
+    };
+    schedule.check()?;
+    Ok(schedule)
+}
+
+/// Label smoothing.
+pub fn smoothing(fields: &Fields) -> f64 {
+    call(fields, "loss").and_then(|call| call.float("smoothing")).unwrap_or(0.0)
+}
+
+/// Mixup, cutmix or a choice of both.
+///
+/// # Errors
+/// A mix that Rust does not run, or one out of range.
+pub fn mix(fields: &Fields) -> Result<Option<Mix>> {
+    let one = |config: &Config| match config {
+        Config::Call(call) if call.name == "mixup" => Some((true, call.float("alpha")?)),
+        Config::Call(call) if call.name == "cutmix" => Some((false, call.float("alpha")?)),
+        _ => None,
+    };
+    let mix = match fields.get("mix") {
+        None => return Ok(None),
+        Some(Config::Either(a, b)) => match (one(a), one(b)) {
+            // Which of two is drawn is even (paper.md §3.3: switch probability 0.5).
+            (Some((true, mixup)), Some((false, cutmix))) | (Some((false, cutmix)), Some((true, mixup))) => {
+                Some(Mix::Either { mixup, cutmix, switch: 0.5 })
+            }
+            _ => None,
+        },
+        Some(config) => one(config).map(|(mixup, alpha)| if mixup { Mix::Mixup { alpha } } else { Mix::Cutmix { alpha } }),
+    };
+    let Some(mix) = mix else {
+        return Err(Failure::new("the recipe's mix is none that this lmvc can run").help("it is `mixup(…)`, `cutmix(…)`, or `mixup(…) or cutmix(…)`"));
+    };
+    mix.check()?;
+    Ok(Some(mix))
+}
+
+/// How often in a row a repeating sampler shows an image.
+pub fn repeats(fields: &Fields) -> Option<usize> {
+    call(fields, "sampler").filter(|call| call.name == "repeated").and_then(|call| call.size("times")).filter(|&n| n > 1)
+}
+
+/// The decay of the averaged copy of the weights, if one is kept.
+pub fn ema(fields: &Fields) -> Option<f64> {
+    fields.get("ema").and_then(Config::float)
+}
+
+/// The largest norm of the gradient.
+pub fn clip(fields: &Fields) -> Option<f64> {
+    fields.get("clip").and_then(Config::float)
+}
