@@ -167,7 +167,8 @@ impl Diagnostic {
         object["code"] = json!(self.code.as_str());
         object["severity"] = json!(self.severity);
         object["message"] = json!(self.message);
-        object["labels"] = self.labels.iter().map(|label| with(place(label.origin), "message", &label.message)).collect();
+        object["labels"] =
+            self.labels.iter().map(|label| with(place(label.origin), "message", &label.message)).collect();
         object["notes"] = json!(self.notes);
         object["suggestions"] = self
             .suggestions

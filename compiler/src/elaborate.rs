@@ -103,9 +103,9 @@ impl<'a> Elaborator<'a> {
             diagnostic.labels[0].primary = false;
             let message = format!("while building this `{}`", frame.name);
             diagnostic.labels.insert(0, Label { origin: frame.called, message, primary: true });
-            diagnostic.suggestions.retain(|suggestion| {
-                suggestion.edits.iter().all(|edit| !self.sources.get(edit.origin.file).library)
-            });
+            diagnostic
+                .suggestions
+                .retain(|suggestion| suggestion.edits.iter().all(|edit| !self.sources.get(edit.origin.file).library));
             let chain: Vec<String> = self
                 .frames
                 .iter()

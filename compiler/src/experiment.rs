@@ -85,7 +85,7 @@ pub(crate) struct Override {
 
 enum Model<'t> {
     Pipe(&'t Expr),
-    Function { keyword: Span, inputs: &'t [Input], body: &'t Block },
+    Function { inputs: &'t [Input], body: &'t Block },
 }
 
 /// The settings of a file, each at most once.
@@ -154,8 +154,13 @@ impl Elaborator<'_> {
             if let Some(earlier) = self.file.get(&name) {
                 let first = earlier.origin();
                 self.report(
-                    Diagnostic::error(Code::DefinedTwice, format!("`{name}` is defined twice"), definition.origin(), "defined again here")
-                        .also(first, "first defined here"),
+                    Diagnostic::error(
+                        Code::DefinedTwice,
+                        format!("`{name}` is defined twice"),
+                        definition.origin(),
+                        "defined again here",
+                    )
+                    .also(first, "first defined here"),
                 );
                 continue;
             }
@@ -181,9 +186,11 @@ impl Elaborator<'_> {
                 );
                 diagnostic = match nearest(name, SETTINGS) {
                     Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
-                    None => diagnostic
-                        .note("a spec has `model`, `data`, `train`, `eval` and `seed`")
-                        .replace("a value of your own is defined by `let`", at, format!("let {name}")),
+                    None => diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`").replace(
+                        "a value of your own is defined by `let`",
+                        at,
+                        format!("let {name}"),
+                    ),
                 };
                 self.report(diagnostic);
                 continue;
@@ -202,9 +209,9 @@ impl Elaborator<'_> {
                 ItemKind::Setting { value, .. } => {
                     settings.others.insert(known, (value, Origin { file: id, span: value.span }));
                 }
-                ItemKind::Model { keyword, inputs, body } => {
+                ItemKind::Model { inputs, body, .. } => {
                     let at = Origin { file: id, span: body.result.span };
-                    settings.model = Some((Model::Function { keyword: *keyword, inputs, body }, at));
+                    settings.model = Some((Model::Function { inputs, body }, at));
                 }
                 _ => {}
             }
@@ -267,15 +274,29 @@ impl Elaborator<'_> {
                 match sizes.first().map(|size| self.eval(size, &place)) {
                     Some(Value::Config(Config::Int(n))) if n >= 2 => Some(FieldType::Class(Dim::Known(n))),
                     Some(Value::Config(Config::Int(n))) => {
-                        self.report(Diagnostic::error(Code::OutOfRange, format!("a dataset of {n} classes"), at, "has nothing to tell apart")
-                            .note("a label is one of at least two classes"));
+                        self.report(
+                            Diagnostic::error(
+                                Code::OutOfRange,
+                                format!("a dataset of {n} classes"),
+                                at,
+                                "has nothing to tell apart",
+                            )
+                            .note("a label is one of at least two classes"),
+                        );
                         None
                     }
                     Some(Value::Dim(dim)) => Some(FieldType::Class(dim)),
-                    Some(Value::Config(Config::Unknown(name))) => Some(FieldType::Class(Dim::Named { name, varying: false })),
+                    Some(Value::Config(Config::Unknown(name))) => {
+                        Some(FieldType::Class(Dim::Named { name, varying: false }))
+                    }
                     Some(Value::Error) => None,
                     _ => {
-                        self.report(Diagnostic::error(Code::WrongType, "the number of classes is a whole number", at, "is not, here"));
+                        self.report(Diagnostic::error(
+                            Code::WrongType,
+                            "the number of classes is a whole number",
+                            at,
+                            "is not, here",
+                        ));
                         None
                     }
                 }
@@ -299,7 +320,7 @@ impl Elaborator<'_> {
         let output = match model {
             Model::Pipe(expr) => {
                 let input = match &data {
-                    None if settings.others.contains_key("data") => return None,
+                    // Data that is wrong has been reported; the model is checked as if there were none.
                     None => Value::UnknownInput,
                     Some(data) => {
                         let mut streams: Vec<Value> = Vec::new();
@@ -314,8 +335,7 @@ impl Elaborator<'_> {
                 let layer = self.eval(expr, &place);
                 self.step(layer, input, &place, *at)
             }
-            Model::Function { keyword, inputs, body } => {
-                let _ = keyword;
+            Model::Function { inputs, body } => {
                 let mut names = Vec::new();
                 for input in *inputs {
                     let input_at = Origin { file: id, span: input.name.span };
@@ -329,8 +349,13 @@ impl Elaborator<'_> {
                 let output = self.block(body, &place);
                 if !crate::elaborate::is_stream(&output) && !matches!(output, Value::Error) {
                     self.report(
-                        Diagnostic::error(Code::NotALayer, "a model ends in a stream", *at, format!("this is {}", output.kind()))
-                            .help("pipe an input into it: `x >> …`"),
+                        Diagnostic::error(
+                            Code::NotALayer,
+                            "a model ends in a stream",
+                            *at,
+                            format!("this is {}", output.kind()),
+                        )
+                        .help("pipe an input into it: `x >> …`"),
                     );
                     return None;
                 }
@@ -375,14 +400,24 @@ impl Elaborator<'_> {
                 }
             }
             Some(_) => {
-                return self.report(Diagnostic::error(Code::WrongType, "an input is a tensor", at, "as in `x : [3, 32, 32]`"));
+                return self.report(Diagnostic::error(
+                    Code::WrongType,
+                    "an input is a tensor",
+                    at,
+                    "as in `x : [3, 32, 32]`",
+                ));
             }
             None => None,
         };
         match (typed, of_data) {
             (Some(typed), Some((shape, from))) if typed != shape => self.report(
-                Diagnostic::error(Code::Stream, format!("`{name}` is not what the data gives"), at, format!("says {typed}"))
-                    .also(from, format!("gives {shape}")),
+                Diagnostic::error(
+                    Code::Stream,
+                    format!("`{name}` is not what the data gives"),
+                    at,
+                    format!("says {typed}"),
+                )
+                .also(from, format!("gives {shape}")),
             ),
             (Some(shape), _) | (None, Some((shape, _))) => self.input(name, shape, at),
             (None, None) => {
@@ -395,8 +430,7 @@ impl Elaborator<'_> {
                 match data {
                     Some(data) => {
                         let fields: Vec<&str> = data.fields.iter().map(|(field, _)| field.as_str()).collect();
-                        diagnostic = diagnostic
-                            .also(data.origin, format!("gives `{}`", fields.join("`, `")));
+                        diagnostic = diagnostic.also(data.origin, format!("gives `{}`", fields.join("`, `")));
                         if let Some(near) = nearest(name, fields.iter().copied()) {
                             diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
                         }
@@ -417,7 +451,7 @@ impl Elaborator<'_> {
             Value::Definition(definition) if definition.sort() == "recipe" => {
                 let given = definition.params().iter().map(|_| None).collect();
                 let bound = self.complete(&definition, given, at)?;
-                Rc::new(RecipeValue { definition, bound, origin: at })
+                Rc::new(RecipeValue { definition, bound })
             }
             Value::Error => return None,
             other => {
@@ -449,8 +483,13 @@ impl Elaborator<'_> {
             let param = bound.iter().find(|bound| bound.name == name);
             let Some(param) = param else {
                 this.report(
-                    Diagnostic::error(Code::MissingArgument, format!("the recipe `{}` has no `{name}`", definition.name), definition.origin(), "declared here")
-                        .note("every recipe has `epochs` and `batch` among its parameters"),
+                    Diagnostic::error(
+                        Code::MissingArgument,
+                        format!("the recipe `{}` has no `{name}`", definition.name),
+                        definition.origin(),
+                        "declared here",
+                    )
+                    .note("every recipe has `epochs` and `batch` among its parameters"),
                 );
                 return None;
             };
@@ -462,7 +501,12 @@ impl Elaborator<'_> {
                         Value::Config(config) => config.to_string(),
                         other => other.kind(),
                     };
-                    this.report(Diagnostic::error(Code::OutOfRange, format!("`{name}` is a whole number of at least 1"), at, format!("this is {what}")));
+                    this.report(Diagnostic::error(
+                        Code::OutOfRange,
+                        format!("`{name}` is a whole number of at least 1"),
+                        at,
+                        format!("this is {what}"),
+                    ));
                     None
                 }
             }
@@ -475,15 +519,24 @@ impl Elaborator<'_> {
             bound.iter().map(|bound| (bound.name.clone(), bound.value.clone())).collect(),
         );
         let mut settled: BTreeMap<String, Config> = BTreeMap::new();
-        let written = fields.iter().map(|(name, value)| (name.text.as_str(), value, env.clone(), Origin { file: definition.file, span: name.span }));
-        let from_outside = fields_set.iter().map(|o| (o.path[1].as_str(), &o.expr, Env::top(o.file), Origin { file: o.file, span: o.expr.span }));
+        let written = fields.iter().map(|(name, value)| {
+            (name.text.as_str(), value, env.clone(), Origin { file: definition.file, span: name.span })
+        });
+        let from_outside = fields_set
+            .iter()
+            .map(|o| (o.path[1].as_str(), &o.expr, Env::top(o.file), Origin { file: o.file, span: o.expr.span }));
         let mut sound = true;
         for (name, value, env, name_at) in written.chain(from_outside).collect::<Vec<_>>() {
             let value_at = Origin { file: env.file, span: value.span };
             let Some((_, kind)) = RECIPE_FIELDS.iter().find(|(known, _)| *known == name) else {
                 let mut known: Vec<&str> = RECIPE_FIELDS.iter().map(|(known, _)| *known).collect();
                 known.extend(definition.params().iter().map(|param| param.name.text.as_str()));
-                let mut diagnostic = Diagnostic::error(Code::UnknownField, format!("a recipe has no `{name}`"), name_at, "not a field of a recipe");
+                let mut diagnostic = Diagnostic::error(
+                    Code::UnknownField,
+                    format!("a recipe has no `{name}`"),
+                    name_at,
+                    "not a field of a recipe",
+                );
                 diagnostic = match nearest(name, known.iter().copied()) {
                     Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                     None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
@@ -538,8 +591,13 @@ impl Elaborator<'_> {
                 Some(Config::Call(call)) if call.kind == "metric" => calls.push((call, item_at)),
                 Some(other) => {
                     self.report(
-                        Diagnostic::error(Code::WrongType, "`eval` lists metrics", item_at, format!("this is {}", other.kind()))
-                            .note(format!("the library has `{}`", library::extern_names("metric").join("`, `"))),
+                        Diagnostic::error(
+                            Code::WrongType,
+                            "`eval` lists metrics",
+                            item_at,
+                            format!("this is {}", other.kind()),
+                        )
+                        .note(format!("the library has `{}`", library::extern_names("metric").join("`, `"))),
                     );
                 }
                 None => {}
@@ -554,7 +612,12 @@ impl Elaborator<'_> {
             Value::Config(Config::Int(n)) if n >= 0 => u64::try_from(n).ok(),
             Value::Error => None,
             other => {
-                self.report(Diagnostic::error(Code::WrongType, "`seed` is a whole number of at least 0", at, format!("this is {}", other.kind())));
+                self.report(Diagnostic::error(
+                    Code::WrongType,
+                    "`seed` is a whole number of at least 0",
+                    at,
+                    format!("this is {}", other.kind()),
+                ));
                 None
             }
         }
@@ -570,8 +633,17 @@ impl Elaborator<'_> {
         }
         let (trained, frozen) = self.graph.parameter_counts();
         if trained == 0 {
-            let what = if frozen == 0 { "the model has no parameters" } else { "every parameter of the model is frozen" };
-            self.report(Diagnostic::error(Code::NothingToTrain, "there is nothing to train", at, "this recipe would change nothing").also(model_at, what));
+            let what =
+                if frozen == 0 { "the model has no parameters" } else { "every parameter of the model is frozen" };
+            self.report(
+                Diagnostic::error(
+                    Code::NothingToTrain,
+                    "there is nothing to train",
+                    at,
+                    "this recipe would change nothing",
+                )
+                .also(model_at, what),
+            );
         }
         if let Some(Config::Call(loss)) = recipe.fields.get("loss").cloned() {
             self.check_measure(&loss, at, model_at);
@@ -582,33 +654,62 @@ impl Elaborator<'_> {
     fn check_measure(&mut self, call: &Call, at: Origin, model_at: Origin) {
         let Some(definition) = self.library.get(&call.name).cloned() else { return };
         let Some(data) = self.data.clone() else {
-            self.report(Diagnostic::error(Code::Stream, format!("`{}` has nothing to measure on", call.name), at, "the spec has no `data`"));
+            self.report(Diagnostic::error(
+                Code::Stream,
+                format!("`{}` has nothing to measure on", call.name),
+                at,
+                "the spec has no `data`",
+            ));
             return;
         };
-        let Some(TypeKind::Tuple(types)) = definition.signature().and_then(|s| s.input.as_ref()).map(|ty| &ty.kind) else { return };
-        let [Type { kind: TypeKind::Shape(pattern), .. }, Type { kind: TypeKind::Named(..), .. }] = types.as_slice() else { return };
+        let Some(TypeKind::Tuple(types)) = definition.signature().and_then(|s| s.input.as_ref()).map(|ty| &ty.kind)
+        else {
+            return;
+        };
+        let [Type { kind: TypeKind::Shape(pattern), .. }, Type { kind: TypeKind::Named(..), .. }] = types.as_slice()
+        else {
+            return;
+        };
         let label = data.fields.iter().find_map(|(name, ty)| match ty {
             FieldType::Class(dim) => Some((name, dim)),
             FieldType::Tensor(_) => None,
         });
         let Some((label, classes)) = label else {
-            self.report(Diagnostic::error(Code::Measure, format!("`{}` needs labels, and the data has none", call.name), at, "measures against labels").also(data.origin, "has no label"));
+            self.report(
+                Diagnostic::error(
+                    Code::Measure,
+                    format!("`{}` needs labels, and the data has none", call.name),
+                    at,
+                    "measures against labels",
+                )
+                .also(data.origin, "has no label"),
+            );
             return;
         };
         let outputs = self.graph.outputs.clone();
         let [output] = outputs.as_slice() else {
             self.report(
-                Diagnostic::error(Code::Measure, format!("`{}` measures one output, and the model gives {}", call.name, outputs.len()), at, "measures one output")
-                    .also(model_at, format!("gives {}", outputs.len())),
+                Diagnostic::error(
+                    Code::Measure,
+                    format!("`{}` measures one output, and the model gives {}", call.name, outputs.len()),
+                    at,
+                    "measures one output",
+                )
+                .also(model_at, format!("gives {}", outputs.len())),
             );
             return;
         };
         let shape = self.graph.shape(output.stream).clone();
         if shape.0.len() != pattern.len() {
             self.report(
-                Diagnostic::error(Code::Measure, format!("`{}` cannot measure what the model gives", call.name), at, "takes one number a class: [classes]")
-                    .also(model_at, format!("gives {shape}"))
-                    .help("end the model in a head: `… >> head`"),
+                Diagnostic::error(
+                    Code::Measure,
+                    format!("`{}` cannot measure what the model gives", call.name),
+                    at,
+                    "takes one number a class: [classes]",
+                )
+                .also(model_at, format!("gives {shape}"))
+                .help("end the model in a head: `… >> head`"),
             );
             return;
         }
@@ -640,8 +741,13 @@ impl Elaborator<'_> {
         }
         for (at, path) in lost {
             self.report(
-                Diagnostic::error(Code::Unreached, format!("`{path}` is trained, and no gradient reaches it"), at, "nothing that the model gives depends on this")
-                    .help("pipe it into the output, freeze it, or leave it out"),
+                Diagnostic::error(
+                    Code::Unreached,
+                    format!("`{path}` is trained, and no gradient reaches it"),
+                    at,
+                    "nothing that the model gives depends on this",
+                )
+                .help("pipe it into the output, freeze it, or leave it out"),
             );
         }
     }

@@ -57,8 +57,7 @@ pub fn compile(name: &str, text: &str, overrides: &[(String, String)]) -> Compil
     let library = library::load(&mut sources);
     let parsed = lmv_grammar::parse(text);
     let tree = Arc::new(parsed.file);
-    let file =
-        sources.add(Source { name: name.to_owned(), text: Arc::from(text), tree: tree.clone(), library: false });
+    let file = sources.add(Source { name: name.to_owned(), text: Arc::from(text), tree: tree.clone(), library: false });
     let mut diagnostics: Vec<Diagnostic> = parsed
         .errors
         .into_iter()
@@ -105,7 +104,9 @@ fn parse_overrides(sources: &mut Sources, overrides: &[(String, String)]) -> (Ve
         let file = sources.add(Source { name, text: Arc::from(text.as_str()), tree, library: false });
         match lmv_grammar::parse_expr(text) {
             Ok(expr) => set.push(Override { path: path.split('.').map(str::to_owned).collect(), expr, file }),
-            Err(error) => wrong.push(Diagnostic::error(Code::Syntax, error.message, Origin { file, span: error.span }, "here")),
+            Err(error) => {
+                wrong.push(Diagnostic::error(Code::Syntax, error.message, Origin { file, span: error.span }, "here"))
+            }
         }
     }
     (set, wrong)

@@ -78,8 +78,7 @@ pub fn name_tables() -> Vec<NameTable> {
 pub fn declaration(name: &str) -> Option<(String, Option<String>)> {
     for (_, text, tree) in files() {
         for (index, item) in tree.items.iter().enumerate() {
-            let definition =
-                Definition { name: String::new(), file: FileId(0), tree: tree.clone(), item: index };
+            let definition = Definition { name: String::new(), file: FileId(0), tree: tree.clone(), item: index };
             let span = definition.origin().span;
             if text.get(span.start..span.end) == Some(name) {
                 let written = text.get(item.span.start..item.span.end).unwrap_or("").trim_end().to_owned();
@@ -94,8 +93,7 @@ pub fn declaration(name: &str) -> Option<(String, Option<String>)> {
 pub(crate) fn load(sources: &mut Sources) -> HashMap<String, Rc<Definition>> {
     let mut names = HashMap::new();
     for (name, text, tree) in files() {
-        let file =
-            sources.add(Source { name: name.clone(), text: text.clone(), tree: tree.clone(), library: true });
+        let file = sources.add(Source { name: name.clone(), text: text.clone(), tree: tree.clone(), library: true });
         names.extend(definitions(file, tree));
     }
     names

@@ -26,10 +26,6 @@ impl Definition {
         &self.tree.items[self.item].kind
     }
 
-    pub fn doc(&self) -> Option<&str> {
-        self.tree.items[self.item].doc.as_deref()
-    }
-
     pub fn origin(&self) -> Origin {
         let span = match self.kind() {
             ItemKind::Setting { name, .. }
@@ -47,7 +43,9 @@ impl Definition {
     pub fn params(&self) -> &[Param] {
         match self.kind() {
             ItemKind::Let { params: Some(params), .. } => params,
-            ItemKind::Define { params, .. } | ItemKind::Extern { params, .. } | ItemKind::Recipe { params, .. } => params,
+            ItemKind::Define { params, .. } | ItemKind::Extern { params, .. } | ItemKind::Recipe { params, .. } => {
+                params
+            }
             _ => &[],
         }
     }
@@ -170,7 +168,6 @@ pub(crate) struct Layer {
 pub(crate) enum LayerKind {
     Definition { definition: Rc<Definition>, bound: Vec<Bound> },
     Pipe(Vec<Value>),
-    Fan(Vec<Value>),
     Repeat { count: i64, var: Option<String>, body: Rc<Block>, env: EnvRef },
     Mark { mark: Mark, inner: Value },
     Blocks { llm: Rc<Llm>, first: i64, end: i64, overrides: Vec<Bound> },
@@ -201,7 +198,6 @@ pub(crate) struct Llm {
 pub(crate) struct Recipe {
     pub definition: Rc<Definition>,
     pub bound: Vec<Bound>,
-    pub origin: Origin,
 }
 
 /// The spec's data: the configured dataset and its fields.

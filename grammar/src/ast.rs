@@ -59,17 +59,9 @@ pub enum ItemKind {
     /// `model = EXPR`, `data = EXPR`, `train = EXPR`, `eval = EXPR`, `seed = EXPR`: a field of the experiment.
     Setting { name: Name, value: Expr },
     /// `model(image : [3, 32, 32], text) { … }`: a model that names its inputs.
-    Model {
-        keyword: Span,
-        inputs: Vec<Input>,
-        body: Block,
-    },
+    Model { keyword: Span, inputs: Vec<Input>, body: Block },
     /// `let NAME = EXPR` or `let NAME(PARAMS) = EXPR`.
-    Let {
-        name: Name,
-        params: Option<Vec<Param>>,
-        value: Expr,
-    },
+    Let { name: Name, params: Option<Vec<Param>>, value: Expr },
     /// `layer NAME(PARAMS) : SIGNATURE { … }` or `layer NAME(PARAMS) = EXPR`; the same with `dataset` or `augment`
     /// in place of `layer` (those take the `=` form only, without a signature).
     Define {
@@ -91,18 +83,11 @@ pub enum ItemKind {
         facts: Vec<Fact>,
     },
     /// `recipe NAME(PARAMS) { FIELD = EXPR … }`.
-    Recipe {
-        name: Name,
-        params: Vec<Param>,
-        fields: Vec<(Name, Expr)>,
-    },
+    Recipe { name: Name, params: Vec<Param>, fields: Vec<(Name, Expr)> },
     /// `llm NAME = EXPR`: a language model by its sizes.
     Llm { name: Name, value: Expr },
     /// `names NAME { "ours" = "theirs" … }`: how a kind of checkpoint calls our parameters.
-    Names {
-        name: Name,
-        pairs: Vec<(Literal, Literal)>,
-    },
+    Names { name: Name, pairs: Vec<(Literal, Literal)> },
 }
 
 /// A string literal where it stands, without its quotes.
@@ -118,12 +103,7 @@ pub struct Literal {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Fact {
     /// `weight : [out, in] = trunc_normal(0.02)`, with `if COND` behind it where it is not always there.
-    Weight {
-        name: Name,
-        shape: Type,
-        init: Expr,
-        when: Option<Expr>,
-    },
+    Weight { name: Name, shape: Type, init: Expr, when: Option<Expr> },
     /// `flops = 2 * rest * in * out`: floating-point operations of one sample's forward pass; `rest` is the product of
     /// the dims that `..` stands for.
     Flops(Expr),
@@ -243,17 +223,12 @@ pub enum ExprKind {
     /// `f(384, bias = false)`.
     Call(Box<Expr>, Vec<Arg>),
     /// `repeat(12, i) { … }`.
-    Repeat {
-        keyword: Span,
-        count: Box<Expr>,
-        var: Option<Name>,
-        body: Block,
-    },
+    Repeat { keyword: Span, count: Box<Expr>, var: Option<Name>, body: Block },
     /// `-x`.
     Negate(Box<Expr>),
     /// `a + b` and its like.
     Binary(BinaryOp, Box<Expr>, Box<Expr>),
-    /// `x >> f >> g`: at least two steps, flat, since a model may have thousands.
+    /// `x >> f >> g`: the steps in order, at least two. Flat, so that a long pipe does not make a deep tree.
     Pipe(Vec<Expr>),
     /// `(a, b)`; never of one element.
     Tuple(Vec<Expr>),

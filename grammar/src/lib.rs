@@ -1,4 +1,16 @@
 //! From text to syntax tree: [`parse`] reads a file and always gives a tree, with an error for each item that it had to
 //! leave out.
+//!
+//! The steps: `scan` cuts the source into tokens and knows its brackets; `parse` runs the grammar (`lmv.pest`) over the
+//! whole file and, where that fails, over one item after the other; `tree` makes the syntax tree of [`ast`] from what the
+//! grammar matched; `diagnose` says in words what went wrong.
 
 pub mod ast;
+mod diagnose;
+mod parse;
+mod scan;
+mod tree;
+
+pub use parse::{MAX_ERRORS, Parsed, SyntaxError, parse, parse_expr};
+pub use scan::MAX_BRACKETS;
+pub use tree::MAX_DEPTH;

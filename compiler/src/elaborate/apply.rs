@@ -15,9 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::graph::{Filling, Node, Parameter, ParameterId, StreamId};
 use crate::shape::{Dim, Shape};
 use crate::source::Origin;
-use crate::value::{
-    Bound, Definition, Env, EnvRef, Layer, LayerKind, Llm, Made, Scope, ScopeRef, StreamValue, Value,
-};
+use crate::value::{Bound, Definition, Env, EnvRef, Layer, LayerKind, Llm, Made, Scope, ScopeRef, StreamValue, Value};
 
 /// Where a layer's parameters go: below the scope under the layer's own name, or right here.
 #[derive(Clone, Copy)]
@@ -60,8 +58,13 @@ impl Elaborator<'_> {
             }
             Value::Tuple(items) => self.fan(items, &input, seat, at),
             Value::Llm(llm) => self.report(
-                Diagnostic::error(Code::NotALayer, format!("`{}` is a whole language model", llm.name), at, "which block of it?")
-                    .replace("its last block", at, format!("{}.layer[{}]", llm.name, llm.layers - 1)),
+                Diagnostic::error(
+                    Code::NotALayer,
+                    format!("`{}` is a whole language model", llm.name),
+                    at,
+                    "which block of it?",
+                )
+                .replace("its last block", at, format!("{}.layer[{}]", llm.name, llm.layers - 1)),
             ),
             Value::LlmLayers(llm) => self.report(
                 Diagnostic::error(Code::NotALayer, "which block of the language model?", at, "no block is picked")
@@ -102,7 +105,6 @@ impl Elaborator<'_> {
                 }
                 value
             }
-            LayerKind::Fan(items) => self.fan(items, &input, seat, at),
             LayerKind::Repeat { count, var, body, env } => {
                 if *count < 0 || *count > MOST_NODES as i64 {
                     return self.stop(Diagnostic::error(
@@ -121,7 +123,7 @@ impl Elaborator<'_> {
                     let mut bound = vec![("input".to_owned(), value.clone())];
                     bound.extend(var.iter().map(|var| (var.clone(), Value::int(round))));
                     let here = scope.child(&round.to_string());
-                    value = self.body(body, value, Env::within(env, bound), &here, at);
+                    value = self.body(body, value, Env::within(env, bound), &here);
                 }
                 value
             }
@@ -161,12 +163,22 @@ impl Elaborator<'_> {
         let outputs: Vec<Value> = items
             .iter()
             .zip(inputs)
-            .map(|(item, input)| self.apply(item, input, Seat::Below(scope), origin_of(item).filter(|o| o.file == at.file).unwrap_or(at)))
+            .map(|(item, input)| {
+                self.apply(item, input, Seat::Below(scope), origin_of(item).filter(|o| o.file == at.file).unwrap_or(at))
+            })
             .collect();
         if outputs.iter().any(|output| matches!(output, Value::Error)) { Value::Error } else { Value::Tuple(outputs) }
     }
 
-    fn llm_block(&mut self, llm: &Rc<Llm>, index: i64, overrides: &[Bound], input: Value, scope: &ScopeRef, at: Origin) -> Value {
+    fn llm_block(
+        &mut self,
+        llm: &Rc<Llm>,
+        index: i64,
+        overrides: &[Bound],
+        input: Value,
+        scope: &ScopeRef,
+        at: Origin,
+    ) -> Value {
         // `extern llm llama(…) : llama_block` names the layer that its blocks are.
         let block = match llm.definition.signature().map(|signature| &signature.output.kind) {
             Some(TypeKind::Named(name, _)) => self.library.get(&name.text).cloned(),
@@ -235,7 +247,7 @@ impl Elaborator<'_> {
                 let scope = seat.take(&definition.name, given);
                 let env = Env::within(&env, vec![("input".to_owned(), input.clone())]);
                 let output = self
-                    .framed(&definition.name, at, |this| this.body(body, input, env.clone(), &scope, at))
+                    .framed(&definition.name, at, |this| this.body(body, input, env.clone(), &scope))
                     .unwrap_or(Value::Error);
                 if let (Some(signature), false) = (signature, matches!(output, Value::Error))
                     && !self.check_output(definition, &signature.output, &output, &mut bindings, &env, at)
@@ -254,7 +266,7 @@ impl Elaborator<'_> {
     }
 
     /// A body run on a stream. A body that is one single layer *is* that layer: it adds nothing to parameter paths.
-    fn body(&mut self, body: &Block, input: Value, env: EnvRef, scope: &ScopeRef, at: Origin) -> Value {
+    fn body(&mut self, body: &Block, input: Value, env: EnvRef, scope: &ScopeRef) -> Value {
         let file = env.file;
         let place = Place { env, scope: scope.clone() };
         let value = self.block(body, &place);
@@ -270,7 +282,6 @@ impl Elaborator<'_> {
             }
             other => other,
         };
-        let _ = at;
         self.apply(&value, input, seat, result_at)
     }
 
@@ -278,8 +289,13 @@ impl Elaborator<'_> {
     fn assume_input(&mut self, pattern: &Type, env: &EnvRef, at: Origin) -> Option<Value> {
         let Some(dims) = dims_of(pattern) else {
             self.report(
-                Diagnostic::error(Code::UnknownInput, "the input of the model is not known", at, "takes several streams")
-                    .help("name them: `model(image, text) { … }`, and say what they are by `data = …`"),
+                Diagnostic::error(
+                    Code::UnknownInput,
+                    "the input of the model is not known",
+                    at,
+                    "takes several streams",
+                )
+                .help("name them: `model(image, text) { … }`, and say what they are by `data = …`"),
             );
             return None;
         };
@@ -325,7 +341,12 @@ impl Elaborator<'_> {
             self.report(
                 Diagnostic::error(
                     Code::Shape,
-                    format!("`{}` takes {}, and is given {}", definition.name, count(patterns.len()), count(streams.len())),
+                    format!(
+                        "`{}` takes {}, and is given {}",
+                        definition.name,
+                        count(patterns.len()),
+                        count(streams.len())
+                    ),
                     at,
                     format!("takes {}", count(patterns.len())),
                 )
@@ -380,8 +401,7 @@ impl Elaborator<'_> {
         } else {
             "these layers do not fit together".to_owned()
         };
-        let mut diagnostic =
-            Diagnostic::error(Code::Shape, message, at, format!("takes {}", mismatch.expected));
+        let mut diagnostic = Diagnostic::error(Code::Shape, message, at, format!("takes {}", mismatch.expected));
         if stream.made.origin != at {
             diagnostic = diagnostic.also(stream.made.origin, format!("gives {shape}"));
         } else {
@@ -409,7 +429,10 @@ impl Elaborator<'_> {
                     diagnostic.replace(format!("make the layer before it {last} wide"), before, last.to_string());
             }
             (None, None, Some(last), Some(found)) if user(&at) && user(&stream.made.origin) && !stream.made.input => {
-                let after = Origin { file: stream.made.origin.file, span: lmv_grammar::ast::Span::new(stream.made.origin.span.end, stream.made.origin.span.end) };
+                let after = Origin {
+                    file: stream.made.origin.file,
+                    span: lmv_grammar::ast::Span::new(stream.made.origin.span.end, stream.made.origin.span.end),
+                };
                 diagnostic = diagnostic.replace(
                     "put a linear layer between them",
                     after,
@@ -526,7 +549,9 @@ impl Elaborator<'_> {
         };
         let mut arguments = BTreeMap::new();
         for bound in bound {
-            let Some(value) = self.settled(bound.value.clone(), bound.written.unwrap_or(at)) else { return Value::Error };
+            let Some(value) = self.settled(bound.value.clone(), bound.written.unwrap_or(at)) else {
+                return Value::Error;
+            };
             arguments.insert(bound.name.clone(), value);
         }
         let user = self.user_place(at);
@@ -536,10 +561,8 @@ impl Elaborator<'_> {
             match fact {
                 Fact::Flops(expr) => {
                     let rest = bindings.rest.as_ref().map_or(Some(1), |rest| Shape(rest.clone()).count());
-                    let rest = rest.map_or_else(
-                        || Value::Dim(Dim::Named { name: "rest".into(), varying: false }),
-                        Value::int,
-                    );
+                    let rest =
+                        rest.map_or_else(|| Value::Dim(Dim::Named { name: "rest".into(), varying: false }), Value::int);
                     let env = Env::within(env, vec![("rest".to_owned(), rest)]);
                     let before = self.diagnostics.len();
                     let value = self.eval(expr, &Place { env, scope: Scope::root() });
@@ -558,11 +581,14 @@ impl Elaborator<'_> {
                     }
                     let init_at = Origin { file: env.file, span: init.span };
                     let init = self.eval(init, &place);
-                    let (Some(init), Some(dims)) = (self.settled(init, init_at), dims_of(shape)) else { return Value::Error };
+                    let (Some(init), Some(dims)) = (self.settled(init, init_at), dims_of(shape)) else {
+                        return Value::Error;
+                    };
                     let shape_at = Origin { file: env.file, span: shape.span };
                     let Some(shape) = self.shape_of(dims, bindings, env, shape_at) else { return Value::Error };
                     let id = ParameterId(self.graph.parameters.len());
-                    let path = if scope.path.is_empty() { name.text.clone() } else { format!("{}.{}", scope.path, name.text) };
+                    let path =
+                        if scope.path.is_empty() { name.text.clone() } else { format!("{}.{}", scope.path, name.text) };
                     let frozen = self.marks.frozen.is_some_and(|(frozen, _)| frozen);
                     let filled_by = self.filling(&path);
                     if let (true, None, Some((_, mark)), false) =
@@ -621,11 +647,7 @@ impl Elaborator<'_> {
 
     /// The outermost place of the user's own file on the way here.
     fn user_place(&self, at: Origin) -> Origin {
-        self.frames
-            .iter()
-            .map(|frame| frame.called)
-            .find(|called| !self.sources.get(called.file).library)
-            .unwrap_or(at)
+        self.frames.iter().map(|frame| frame.called).find(|called| !self.sources.get(called.file).library).unwrap_or(at)
     }
 
     fn filling(&self, path: &str) -> Option<Filling> {
@@ -668,7 +690,11 @@ fn made_by(layer: &Value, at: Origin) -> Rc<Made> {
                 inner = within;
             }
             LayerKind::Definition { definition, bound } => {
-                return Rc::new(Made { origin: at, layer: Some((definition.name.clone(), bound.clone())), input: false });
+                return Rc::new(Made {
+                    origin: at,
+                    layer: Some((definition.name.clone(), bound.clone())),
+                    input: false,
+                });
             }
             _ => break,
         }
@@ -683,4 +709,3 @@ fn remade(value: Value, made: &Rc<Made>) -> Value {
         other => other,
     }
 }
-

@@ -85,7 +85,8 @@ impl Elaborator<'_> {
                 sound = false;
                 continue;
             }
-            given[slot] = Some(Bound { name: known[slot].to_owned(), value: in_scope(value, place), written: Some(written) });
+            given[slot] =
+                Some(Bound { name: known[slot].to_owned(), value: in_scope(value, place), written: Some(written) });
         }
         if !sound {
             return None;
@@ -169,7 +170,11 @@ impl Elaborator<'_> {
             )
             .note(format!("left out, it is `{default}`"));
             if let (Config::Path(_), Value::Config(Config::Str(text))) = (default, &given.value) {
-                diagnostic = diagnostic.replace("paths go by name, so that a spec works on every machine", written, format!("path({text:?})"));
+                diagnostic = diagnostic.replace(
+                    "paths go by name, so that a spec works on every machine",
+                    written,
+                    format!("path({text:?})"),
+                );
             }
             self.report(diagnostic);
         }

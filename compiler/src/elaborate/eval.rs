@@ -43,7 +43,12 @@ impl Elaborator<'_> {
                 (Value::Error, _) | (_, Value::Error) => Value::Error,
                 (from, to) => {
                     let what = format!("from {} to {}", from.kind(), to.kind());
-                    self.report(Diagnostic::error(Code::WrongType, "a range goes from a whole number to a whole number", at, what))
+                    self.report(Diagnostic::error(
+                        Code::WrongType,
+                        "a range goes from a whole number to a whole number",
+                        at,
+                        what,
+                    ))
                 }
             },
             ExprKind::Call(callee, args) => self.call(callee, args, place, at),
@@ -164,8 +169,12 @@ impl Elaborator<'_> {
         known.extend(BUILTINS);
         known.sort_unstable();
         let near = nearest(name, known).map(str::to_owned);
-        let mut diagnostic =
-            Diagnostic::error(Code::UnknownName, format!("there is no `{name}`"), at, "not defined here, nor in the library");
+        let mut diagnostic = Diagnostic::error(
+            Code::UnknownName,
+            format!("there is no `{name}`"),
+            at,
+            "not defined here, nor in the library",
+        );
         if let Some(near) = near {
             diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
         }
@@ -181,15 +190,13 @@ impl Elaborator<'_> {
                     return value.clone();
                 }
                 let place = Place { env: Env::top(definition.file), scope: crate::value::Scope::root() };
-                let value =
-                    self.framed(&definition.name, at, |this| this.eval(value, &place)).unwrap_or(Value::Error);
+                let value = self.framed(&definition.name, at, |this| this.eval(value, &place)).unwrap_or(Value::Error);
                 self.lets.insert((definition.file, definition.item), value.clone());
                 value
             }
             ItemKind::Llm { value, .. } => {
                 let place = Place { env: Env::top(definition.file), scope: crate::value::Scope::root() };
-                let value =
-                    self.framed(&definition.name, at, |this| this.eval(value, &place)).unwrap_or(Value::Error);
+                let value = self.framed(&definition.name, at, |this| this.eval(value, &place)).unwrap_or(Value::Error);
                 match value {
                     Value::Llm(llm) => Value::Llm(Rc::new(Llm {
                         name: definition.name.clone(),
@@ -218,8 +225,18 @@ impl Elaborator<'_> {
                     return bound.value.clone();
                 }
                 self.report(
-                    Diagnostic::error(Code::UnknownField, format!("`{}` has no `{}`", llm.name, name.text), name_at, "no such part")
-                        .help(format!("its blocks are `{}.layer[0]` to `{}.layer[{}]`", llm.name, llm.name, llm.layers - 1)),
+                    Diagnostic::error(
+                        Code::UnknownField,
+                        format!("`{}` has no `{}`", llm.name, name.text),
+                        name_at,
+                        "no such part",
+                    )
+                    .help(format!(
+                        "its blocks are `{}.layer[0]` to `{}.layer[{}]`",
+                        llm.name,
+                        llm.name,
+                        llm.layers - 1
+                    )),
                 )
             }
             // Without data the sizes that it would tell keep their names.
@@ -293,7 +310,11 @@ impl Elaborator<'_> {
                 Code::LayerIndex,
                 format!("`{}` has {} blocks, numbered from 0 to {last}", llm.name, llm.layers),
                 index_at,
-                if end == first.saturating_add(1) { format!("there is no block {first}") } else { format!("{first}..{end} is not among them") },
+                if end == first.saturating_add(1) {
+                    format!("there is no block {first}")
+                } else {
+                    format!("{first}..{end} is not among them")
+                },
             )
             .also(llm.origin, "declared here");
             if end == first.saturating_add(1) {
@@ -383,9 +404,7 @@ impl Elaborator<'_> {
                 let place = Place { env, scope: crate::value::Scope::root() };
                 self.framed(&definition.name, at, |this| this.eval(value, &place)).unwrap_or(Value::Error)
             }
-            ItemKind::Recipe { .. } => {
-                Value::Recipe(Rc::new(Recipe { definition: definition.clone(), bound, origin: at }))
-            }
+            ItemKind::Recipe { .. } => Value::Recipe(Rc::new(Recipe { definition: definition.clone(), bound })),
             _ => self.report(Diagnostic::error(
                 Code::WrongType,
                 format!("`{}` cannot be called", definition.name),
@@ -476,14 +495,23 @@ impl Elaborator<'_> {
             let written = Origin { file: at.file, span: arg.value.span };
             let Some(name) = &arg.name else {
                 return self.report(
-                    Diagnostic::error(Code::UnknownArgument, "a block takes its arguments by name", written, "which one is this?")
-                        .help(format!("for example `{}.layer[{first}](rope = true, causal = true)`", llm.name)),
+                    Diagnostic::error(
+                        Code::UnknownArgument,
+                        "a block takes its arguments by name",
+                        written,
+                        "which one is this?",
+                    )
+                    .help(format!("for example `{}.layer[{first}](rope = true, causal = true)`", llm.name)),
                 );
             };
             let known: Vec<&str> = llm.bound.iter().map(|bound| bound.name.as_str()).collect();
             if !["rope", "causal"].contains(&name.text.as_str()) {
                 let fixed = known.contains(&name.text.as_str());
-                let why = if fixed { "is a size of the language model, and stands in its declaration" } else { "is nothing a block can change" };
+                let why = if fixed {
+                    "is a size of the language model, and stands in its declaration"
+                } else {
+                    "is nothing a block can change"
+                };
                 return self.report(
                     Diagnostic::error(
                         Code::UnknownArgument,
@@ -516,8 +544,13 @@ impl Elaborator<'_> {
     fn mark(&mut self, mark: Mark, word: &str, args: &[Arg], place: &Place, at: Origin) -> Value {
         let [Arg { name: None, value }] = args else {
             return self.report(
-                Diagnostic::error(Code::UnknownArgument, format!("`{word}` takes one layer"), at, format!("{} arguments here", args.len()))
-                    .help(format!("for example `{word}(llama7b.layer[31])`")),
+                Diagnostic::error(
+                    Code::UnknownArgument,
+                    format!("`{word}` takes one layer"),
+                    at,
+                    format!("{} arguments here", args.len()),
+                )
+                .help(format!("for example `{word}(llama7b.layer[31])`")),
             );
         };
         let inner_at = Origin { file: at.file, span: value.span };
@@ -532,7 +565,8 @@ impl Elaborator<'_> {
                 if let LayerKind::Mark { mark: within, .. } = &layer.kind
                     && matches!((&mark, within), (Mark::Frozen, Mark::Trainable) | (Mark::Trainable, Mark::Frozen))
                 {
-                    let (outer, inside) = if mark == Mark::Frozen { ("frozen", "trainable") } else { ("trainable", "frozen") };
+                    let (outer, inside) =
+                        if mark == Mark::Frozen { ("frozen", "trainable") } else { ("trainable", "frozen") };
                     return self.report(
                         Diagnostic::error(
                             Code::FreezeConflict,
@@ -548,8 +582,17 @@ impl Elaborator<'_> {
             Value::Definition(definition) if definition.sort() == "layer" => {}
             Value::Llm(llm) => {
                 return self.report(
-                    Diagnostic::error(Code::NotALayer, format!("`{}` is a whole language model", llm.name), inner_at, "which block of it?")
-                        .replace("its last block", inner_at, format!("{}.layer[{}]", llm.name, llm.layers - 1)),
+                    Diagnostic::error(
+                        Code::NotALayer,
+                        format!("`{}` is a whole language model", llm.name),
+                        inner_at,
+                        "which block of it?",
+                    )
+                    .replace(
+                        "its last block",
+                        inner_at,
+                        format!("{}.layer[{}]", llm.name, llm.layers - 1),
+                    ),
                 );
             }
             other => {
@@ -567,8 +610,13 @@ impl Elaborator<'_> {
     fn pretrained(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
         let [Arg { name: None, value: name }, Arg { name: None, value: layer }] = args else {
             return self.report(
-                Diagnostic::error(Code::UnknownArgument, "`pretrained` takes a name and a layer", at, format!("{} arguments here", args.len()))
-                    .help("for example `pretrained(\"deit_small\", vit_small)`"),
+                Diagnostic::error(
+                    Code::UnknownArgument,
+                    "`pretrained` takes a name and a layer",
+                    at,
+                    format!("{} arguments here", args.len()),
+                )
+                .help("for example `pretrained(\"deit_small\", vit_small)`"),
             );
         };
         let name_at = Origin { file: at.file, span: name.span };
@@ -610,8 +658,13 @@ impl Elaborator<'_> {
     fn when(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
         let [condition, yes, no] = args else {
             return self.report(
-                Diagnostic::error(Code::MissingArgument, "`when` takes a condition and two values", at, format!("{} arguments here", args.len()))
-                    .help("for example `when(rope, rotary(heads), identity)`"),
+                Diagnostic::error(
+                    Code::MissingArgument,
+                    "`when` takes a condition and two values",
+                    at,
+                    format!("{} arguments here", args.len()),
+                )
+                .help("for example `when(rope, rotary(heads), identity)`"),
             );
         };
         let condition_at = Origin { file: at.file, span: condition.value.span };
@@ -760,15 +813,27 @@ impl Elaborator<'_> {
                     BinaryOp::Pow | BinaryOp::Or => a.powf(b),
                 };
                 if !x.is_finite() {
-                    return self.report(Diagnostic::error(Code::Division, format!("{a} {sign} {b} is no number"), at, "comes to nothing"));
+                    return self.report(Diagnostic::error(
+                        Code::Division,
+                        format!("{a} {sign} {b} is no number"),
+                        at,
+                        "comes to nothing",
+                    ));
                 }
                 Value::Config(Float(x))
             }
-            (Value::Dim(dim), Value::Config(Int(n))) => Value::Dim(Dim::Named { name: format!("({dim} {sign} {n})"), varying: false }),
-            (Value::Config(Int(n)), Value::Dim(dim)) => Value::Dim(Dim::Named { name: format!("({n} {sign} {dim})"), varying: false }),
-            (Value::Dim(a), Value::Dim(b)) => Value::Dim(Dim::Named { name: format!("({a} {sign} {b})"), varying: false }),
+            (Value::Dim(dim), Value::Config(Int(n))) => {
+                Value::Dim(Dim::Named { name: format!("({dim} {sign} {n})"), varying: false })
+            }
+            (Value::Config(Int(n)), Value::Dim(dim)) => {
+                Value::Dim(Dim::Named { name: format!("({n} {sign} {dim})"), varying: false })
+            }
+            (Value::Dim(a), Value::Dim(b)) => {
+                Value::Dim(Dim::Named { name: format!("({a} {sign} {b})"), varying: false })
+            }
             (a, b) => {
-                let layers = matches!(a, Value::Layer(_) | Value::Definition(_)) && matches!(b, Value::Layer(_) | Value::Definition(_));
+                let layers = matches!(a, Value::Layer(_) | Value::Definition(_))
+                    && matches!(b, Value::Layer(_) | Value::Definition(_));
                 let mut diagnostic = Diagnostic::error(
                     Code::WrongType,
                     format!("`{sign}` takes two numbers"),
@@ -776,7 +841,9 @@ impl Elaborator<'_> {
                     format!("these are {} and {}", a.kind(), b.kind()),
                 );
                 if layers {
-                    diagnostic = diagnostic.help("`f >> g` runs one layer after the other; `residual(f)` adds a layer's output to its input");
+                    diagnostic = diagnostic.help(
+                        "`f >> g` runs one layer after the other; `residual(f)` adds a layer's output to its input",
+                    );
                 }
                 self.report(diagnostic)
             }
@@ -814,9 +881,12 @@ impl Elaborator<'_> {
         };
         match result {
             Some(n) => Value::int(n),
-            None => self.report(
-                Diagnostic::error(Code::TooLarge, format!("{a} {sign} {b} is beyond all bounds"), at, "does not fit a 64-bit number"),
-            ),
+            None => self.report(Diagnostic::error(
+                Code::TooLarge,
+                format!("{a} {sign} {b} is beyond all bounds"),
+                at,
+                "does not fit a 64-bit number",
+            )),
         }
     }
 }

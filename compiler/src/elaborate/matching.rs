@@ -94,7 +94,13 @@ impl Elaborator<'_> {
     }
 
     /// The shape that a pattern stands for once its names are bound. `None` is a mistake that was reported.
-    pub(super) fn shape_of(&mut self, pattern: &[DimExpr], bindings: &Bindings, env: &EnvRef, at: Origin) -> Option<Shape> {
+    pub(super) fn shape_of(
+        &mut self,
+        pattern: &[DimExpr],
+        bindings: &Bindings,
+        env: &EnvRef,
+        at: Origin,
+    ) -> Option<Shape> {
         let mut dims = Vec::new();
         for dim in pattern {
             match dim {
@@ -122,8 +128,13 @@ impl Elaborator<'_> {
                         && n <= 0
                     {
                         self.report(
-                            Diagnostic::error(Code::Dim, format!("a dim of {n} is no dim"), at, format!("would be {n} wide"))
-                                .note("every dim is at least 1"),
+                            Diagnostic::error(
+                                Code::Dim,
+                                format!("a dim of {n} is no dim"),
+                                at,
+                                format!("would be {n} wide"),
+                            )
+                            .note("every dim is at least 1"),
                         );
                         return None;
                     }
@@ -182,9 +193,12 @@ impl Elaborator<'_> {
             Value::Error => None,
             other => {
                 let at = Origin { file: env.file, span: expr.span };
-                self.report(
-                    Diagnostic::error(Code::WrongType, "a dim is a whole number", at, format!("this is {}", other.kind())),
-                );
+                self.report(Diagnostic::error(
+                    Code::WrongType,
+                    "a dim is a whole number",
+                    at,
+                    format!("this is {}", other.kind()),
+                ));
                 None
             }
         }

@@ -151,8 +151,7 @@ pub(super) fn backward(
     key_mask: Option<BoolTensor<Flex>>,
     wanted: [bool; 3],
 ) -> [Option<FlexTensor>; 3] {
-    let (q, k, v, g, mask) =
-        (Tokens::new(q), Tokens::new(k), Tokens::new(v), Tokens::new(grad), Mask::new(key_mask));
+    let (q, k, v, g, mask) = (Tokens::new(q), Tokens::new(k), Tokens::new(v), Tokens::new(grad), Mask::new(key_mask));
     let (n, m, hd) = (q.rows, k.rows, q.channels / heads.query);
     let (group, scale) = (heads.group(), heads.scale as f32);
     let tasks = q.batch * heads.key_value;

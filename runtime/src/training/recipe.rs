@@ -29,9 +29,7 @@ pub fn optimizer(fields: &Fields) -> Result<AdamW> {
         return Err(Failure::new("the recipe has no optimizer that this lmvc can run"));
     };
     let number = |name: &str, sound: fn(f64) -> bool, range: &str| {
-        call.float(name)
-            .filter(|x| sound(*x))
-            .ok_or_else(|| Failure::new(format!("`{name}` of adamw must be {range}")))
+        call.float(name).filter(|x| sound(*x)).ok_or_else(|| Failure::new(format!("`{name}` of adamw must be {range}")))
     };
     Ok(AdamW {
         lr: number("lr", |x| x.is_finite() && x >= 0.0, "a number of at least 0")?,
@@ -102,10 +100,13 @@ pub fn mix(fields: &Fields) -> Result<Option<Mix>> {
             }
             _ => None,
         },
-        Some(config) => one(config).map(|(mixup, alpha)| if mixup { Mix::Mixup { alpha } } else { Mix::Cutmix { alpha } }),
+        Some(config) => {
+            one(config).map(|(mixup, alpha)| if mixup { Mix::Mixup { alpha } } else { Mix::Cutmix { alpha } })
+        }
     };
     let Some(mix) = mix else {
-        return Err(Failure::new("the recipe's mix is none that this lmvc can run").help("it is `mixup(…)`, `cutmix(…)`, or `mixup(…) or cutmix(…)`"));
+        return Err(Failure::new("the recipe's mix is none that this lmvc can run")
+            .help("it is `mixup(…)`, `cutmix(…)`, or `mixup(…) or cutmix(…)`"));
     };
     mix.check()?;
     Ok(Some(mix))
@@ -113,7 +114,10 @@ pub fn mix(fields: &Fields) -> Result<Option<Mix>> {
 
 /// How often in a row a repeating sampler shows an image.
 pub fn repeats(fields: &Fields) -> Option<usize> {
-    call(fields, "sampler").filter(|call| call.name == "repeated").and_then(|call| call.size("times")).filter(|&n| n > 1)
+    call(fields, "sampler")
+        .filter(|call| call.name == "repeated")
+        .and_then(|call| call.size("times"))
+        .filter(|&n| n > 1)
 }
 
 /// The decay of the averaged copy of the weights, if one is kept.
