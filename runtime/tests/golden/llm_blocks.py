@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 DIM, HEADS, FFN, LAYERS, VOCAB = 32, 4, 96, 2, 40
 # Meta stores no FFN width: it is the multiple of this number next above 2/3 of 4*DIM, 96 here (paper.md §1.2).
@@ -129,7 +130,8 @@ def unrotated(x: Tensor) -> tuple[Tensor, Tensor]:
 def llama_cases(model: LlamaForCausalLM, x: Tensor, key_mask: Tensor) -> dict[str, Tensor]:
     model = copy.deepcopy(model).float()
     causal = torch.full((TOKENS, TOKENS), torch.finfo(torch.float32).min).triu(1)[None, None]
-    rotated = model.model.rotary_emb(x, torch.arange(TOKENS)[None].expand(BATCH, -1))
+    # A fresh one: casting a model to half precision and back has rounded its own frequencies.
+    rotated = LlamaRotaryEmbedding(model.config)(x, torch.arange(TOKENS)[None].expand(BATCH, -1))
     cases = {}
     for index, layer in enumerate(model.model.layers):
         name, seen = f"layer{index}", {}
