@@ -85,8 +85,11 @@ fn into_pixels(image: DynamicImage) -> Pixels {
 fn check_size(width: usize, height: usize, format: ImageFormat, place: &Path) -> Result<()> {
     let format = name_of(format);
     if width == 0 || height == 0 {
-        return Err(Failure::at(place, format!("the {format} says it has {width} × {height} pixels, expected at least one"))
-            .help(REPLACE));
+        return Err(Failure::at(
+            place,
+            format!("the {format} says it has {width} × {height} pixels, expected at least one"),
+        )
+        .help(REPLACE));
     }
     if width > LONGEST_SIDE || height > LONGEST_SIDE || width * height > MOST_PIXELS {
         return Err(Failure::at(

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::Pixels;
 use super::decode::decode;
 use super::nearness::names_like;
 use super::tar_index::{self, read_at};
-use super::Pixels;
 use crate::error::{Failure, Result};
 
 /// Endings of files that are taken for images, in any case of letters.
@@ -29,7 +29,10 @@ pub struct ImageSet {
 enum Source {
     /// The folder that holds the classes.
     Folder(PathBuf),
-    Tar { path: PathBuf, file: File },
+    Tar {
+        path: PathBuf,
+        file: File,
+    },
 }
 
 #[derive(Debug)]
@@ -169,7 +172,8 @@ impl ImageSet {
             return Ok(());
         }
         let ids: BTreeMap<&str, u32> = classes.iter().zip(0..).map(|(name, id)| (name.as_str(), id)).collect();
-        let unknown: Vec<&str> = self.classes.iter().map(String::as_str).filter(|name| !ids.contains_key(name)).collect();
+        let unknown: Vec<&str> =
+            self.classes.iter().map(String::as_str).filter(|name| !ids.contains_key(name)).collect();
         if !unknown.is_empty() {
             let place = match &self.source {
                 Source::Folder(path) | Source::Tar { path, .. } => path,
@@ -203,7 +207,8 @@ impl Listing {
             }
             if !self.nested.is_empty() {
                 let nested: Vec<&String> = self.nested.iter().collect();
-                failure = failure.note(format!("these hold folders, so the classes may lie one level deeper: {}", some(&nested)));
+                failure = failure
+                    .note(format!("these hold folders, so the classes may lie one level deeper: {}", some(&nested)));
             }
             if !self.others.is_empty() {
                 failure = failure.note(format!("found instead: {}", some(&self.others)));
@@ -221,23 +226,33 @@ impl Listing {
 
     fn number(self, source: Source) -> ImageSet {
         let mut warnings = self.warnings;
-        let empty: Vec<&String> = self.classes.iter().filter(|(_, files)| files.is_empty()).map(|(name, _)| name).collect();
+        let empty: Vec<&String> =
+            self.classes.iter().filter(|(_, files)| files.is_empty()).map(|(name, _)| name).collect();
         if !empty.is_empty() {
-            warnings.push(format!("{} of {} classes hold no images: {}", empty.len(), self.classes.len(), some(&empty)));
+            warnings.push(format!(
+                "{} of {} classes hold no images: {}",
+                empty.len(),
+                self.classes.len(),
+                some(&empty)
+            ));
         }
         if !self.others.is_empty() {
-            warnings.push(format!("{} files are no images and are left out: {}", self.others.len(), some(&self.others)));
+            warnings.push(format!(
+                "{} files are no images and are left out: {}",
+                self.others.len(),
+                some(&self.others)
+            ));
         }
         let mut classes = Vec::with_capacity(self.classes.len());
         let mut images = Vec::new();
         // A `BTreeMap` gives its keys sorted by bytes, which for UTF-8 is Python's order too.
         for (id, (class, mut files)) in (0..).zip(self.classes) {
             files.sort();
-            images.extend(
-                files
-                    .into_iter()
-                    .map(|(file, tar)| Entry { name: format!("{class}/{file}").into_boxed_str(), class: id, tar }),
-            );
+            images.extend(files.into_iter().map(|(file, tar)| Entry {
+                name: format!("{class}/{file}").into_boxed_str(),
+                class: id,
+                tar,
+            }));
             classes.push(class);
         }
         ImageSet { source, classes, images, warnings }

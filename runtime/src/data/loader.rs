@@ -85,7 +85,13 @@ impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the numbers of the images.
         let (height, width) = self.size;
-        write!(f, "Batch of {} × 3 × {height} × {width}: samples {:?}, labels {:?}", self.len(), self.indices, self.labels)
+        write!(
+            f,
+            "Batch of {} × 3 × {height} × {width}: samples {:?}, labels {:?}",
+            self.len(),
+            self.indices,
+            self.labels
+        )
     }
 }
 

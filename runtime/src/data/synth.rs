@@ -190,7 +190,7 @@ fn draw(shape: &Shape, size: usize, rng: &mut ChaCha8Rng) -> Pixels {
     let radius = rng.random_range(0.42..0.74_f32);
     let room = 0.92 - radius;
     let (x0, y0) = (rng.random_range(-room..=room), rng.random_range(-room..=room));
-    // A little beyond a third of a turn either way: shapes that differ by their turn alone do not occur.
+    // A tenth of a turn either way, in radians.
     let (sin, cos) = rng.random_range(-0.6..0.6_f32).sin_cos();
     let stretch = rng.random_range(-0.1..0.1_f32).exp();
     let (shade_x, shade_y) = (rng.random_range(-0.13..0.13_f32), rng.random_range(-0.13..0.13_f32));

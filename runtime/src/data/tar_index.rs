@@ -77,7 +77,10 @@ pub(super) fn index(path: &Path) -> Result<Index> {
                 if offset.checked_add(size).is_none_or(|end| end > length) {
                     return Err(Failure::at(
                         path,
-                        format!("is cut short: {name} should end at byte {}, the file at {length}", offset.saturating_add(size)),
+                        format!(
+                            "is cut short: {name} should end at byte {}, the file at {length}",
+                            offset.saturating_add(size)
+                        ),
                     )
                     .help("copy or download it again"));
                 }

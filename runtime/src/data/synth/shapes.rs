@@ -65,11 +65,10 @@ fn stripes(v: f32) -> f32 {
 
 /// Every other field of a board of four by four.
 fn checker(u: f32, v: f32) -> f32 {
-    const FIELD: f32 = 0.45;
-    let to_line = |x: f32| (x / FIELD - (x / FIELD).round()).abs() * FIELD;
-    let filled = ((u / FIELD).floor() + (v / FIELD).floor()).rem_euclid(2.0) < 1.0;
-    let edge = to_line(u).min(to_line(v));
-    (if filled { -edge } else { edge }).max(rectangle(u, v, 2.0 * FIELD, 2.0 * FIELD))
+    const HALF: f32 = 0.225;
+    let middle = |i: i32| (2 * i - 3) as f32 * HALF;
+    let filled = (0..16).filter(|i| (i / 4 + i % 4) % 2 == 0);
+    filled.map(|i| rectangle(u - middle(i % 4), v - middle(i / 4), HALF, HALF)).fold(f32::INFINITY, f32::min)
 }
 
 /// Five points.

@@ -48,8 +48,10 @@ mod tests {
         let mut rng = draws::stream(0, "test", 0, 0);
         let crop = RandomCrop::new(4, 1);
         let seen: BTreeSet<Vec<u8>> = (0..500).map(|_| crop.apply(image.clone(), &mut rng).data).collect();
-        let all: BTreeSet<Vec<u8>> =
-            (-1..=1).flat_map(|top| (-1..=1).map(move |left| (left, top))).map(|(l, t)| image.window(l, t, 4, 4).data).collect();
+        let all: BTreeSet<Vec<u8>> = (-1..=1)
+            .flat_map(|top| (-1..=1).map(move |left| (left, top)))
+            .map(|(l, t)| image.window(l, t, 4, 4).data)
+            .collect();
         assert_eq!(seen, all);
     }
 

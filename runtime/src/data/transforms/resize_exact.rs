@@ -31,7 +31,13 @@ thread_local! {
 
 /// `image` at `width` × `height`, bicubic.
 pub(super) fn bicubic(image: Pixels, width: usize, height: usize) -> Pixels {
-    let (width, height) = (width.max(1), height.max(1));
+    // One direction after the other, because the levels between are cut to 0..=255 and the order shows: Pillow begins
+    // with the rows, the library left to itself with the columns, which near hard edges is three levels apart.
+    let rows = image.height;
+    one_pass(one_pass(image, width.max(1), rows), width.max(1), height.max(1))
+}
+
+fn one_pass(image: Pixels, width: usize, height: usize) -> Pixels {
     if (image.width, image.height) == (width, height) {
         return image;
     }
