@@ -51,15 +51,16 @@ macro_rules! forward {
 }
 
 /// A tensor that may be missing, in the inner backend.
-fn inner<B: Kernels, C: CheckpointStrategy>(
-    t: &Option<FloatTensor<Autodiff<B, C>>>,
-) -> Option<FloatTensor<B>> {
+fn inner<B: Kernels, C: CheckpointStrategy>(t: &Option<FloatTensor<Autodiff<B, C>>>) -> Option<FloatTensor<B>> {
     t.as_ref().map(|t| t.primitive.clone())
 }
 
-step!(LayerNorm, 3, (FloatTensor<B>, Option<FloatTensor<B>>, f64, [bool; 3]), |(x, weight, eps, given), grad, wanted| {
-    B::fused_layer_norm_backward(x, weight, grad, eps, both(wanted, given))
-});
+step!(
+    LayerNorm,
+    3,
+    (FloatTensor<B>, Option<FloatTensor<B>>, f64, [bool; 3]),
+    |(x, weight, eps, given), grad, wanted| { B::fused_layer_norm_backward(x, weight, grad, eps, both(wanted, given)) }
+);
 
 step!(RmsNorm, 2, (FloatTensor<B>, Option<FloatTensor<B>>, f64, [bool; 2]), |(x, weight, eps, given), grad, wanted| {
     B::fused_rms_norm_backward(x, weight, grad, eps, both(wanted, given))

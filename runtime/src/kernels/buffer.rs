@@ -273,7 +273,10 @@ impl<'a> MatMut<'a> {
 
     /// `count` rows from row `first` and the columns `columns` of them.
     pub(super) fn part(&mut self, first: usize, count: usize, columns: std::ops::Range<usize>) -> MatMut<'_> {
-        assert!(first + count <= self.rows && columns.start <= columns.end && columns.end <= self.cols, "a part inside");
+        assert!(
+            first + count <= self.rows && columns.start <= columns.end && columns.end <= self.cols,
+            "a part inside"
+        );
         let start = self.start.wrapping_add(first * self.row_step + columns.start);
         MatMut { start, rows: count, cols: columns.len(), row_step: self.row_step, buffer: PhantomData }
     }

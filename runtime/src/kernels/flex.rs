@@ -4,7 +4,9 @@ use burn::tensor::ops::{BoolTensor, FloatTensor};
 use burn_flex::Flex;
 
 use super::buffer::all_f32;
-use super::{AdamW, Heads, Kernels, adamw, add, attention, cross_entropy, gelu, layer_norm, linear, plain, rms_norm, silu_mul};
+use super::{
+    AdamW, Heads, Kernels, adamw, add, attention, cross_entropy, gelu, layer_norm, linear, plain, rms_norm, silu_mul,
+};
 
 type T = FloatTensor<Flex>;
 

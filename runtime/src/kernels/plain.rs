@@ -359,10 +359,7 @@ pub(super) fn adamw_step<B: Backend>(
 ) -> [FloatTensor<B>; 3] {
     let super::AdamW { lr, beta1, beta2, eps, weight_decay } = settings;
     let param = B::float_mul_scalar(param, (1.0 - lr * weight_decay).into());
-    let m = B::float_add(
-        B::float_mul_scalar(m, beta1.into()),
-        B::float_mul_scalar(grad.clone(), (1.0 - beta1).into()),
-    );
+    let m = B::float_add(B::float_mul_scalar(m, beta1.into()), B::float_mul_scalar(grad.clone(), (1.0 - beta1).into()));
     let v = B::float_add(
         B::float_mul_scalar(v, beta2.into()),
         B::float_mul_scalar(B::float_mul(grad.clone(), grad), (1.0 - beta2).into()),
