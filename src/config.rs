@@ -54,10 +54,10 @@ impl Config {
         Ok(None)
     }
 
-    fn parse(file: PathBuf, bytes: &[u8]) -> Result<Self, Message> {
+    fn parse(file: PathBuf, bytes: &[u8]) -> Result<Self, Box<Message>> {
         let shown = file.display().to_string();
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return Err(Message::error(format!("{NAME} is not UTF-8 text")).about(shown));
+            return Err(Message::error(format!("{NAME} is not UTF-8 text")).about(shown).into());
         };
         let wrong = |what: String, byte: usize| {
             let before = text.get(..byte).unwrap_or(text);
@@ -76,19 +76,22 @@ impl Config {
             let name: &str = name.get_ref();
             let Some(known) = tables.get_mut(name) else {
                 let message = wrong(format!("{NAME} has no table `{name}`"), at);
-                return Err(match nearest(name, TABLES).first() {
+                let message = match nearest(name, TABLES).first() {
                     Some(near) => message.help(format!("did you mean `[{near}]`?")),
                     None => message.note("it has `[paths]` and `[weights]`"),
-                });
+                };
+                return Err(message.into());
             };
             let DeValue::Table(entries) = table.into_inner() else {
-                return Err(wrong(format!("`{name}` of {NAME} is a table"), at).help(format!("write `[{name}]`")));
+                return Err(wrong(format!("`{name}` of {NAME} is a table"), at)
+                    .help(format!("write `[{name}]`"))
+                    .into());
             };
             for (key, value) in entries {
                 let at = value.span().start;
                 let DeValue::String(place) = value.get_ref() else {
                     let what = format!("`{}` under [{name}] is a place, written as a text", key.get_ref());
-                    return Err(wrong(what, at).help(format!("{} = \"/where/it/is\"", key.get_ref())));
+                    return Err(wrong(what, at).help(format!("{} = \"/where/it/is\"", key.get_ref())).into());
                 };
                 known.insert(key.get_ref().to_string(), place.to_string());
             }

@@ -37,10 +37,10 @@ impl From<Result<(), Exit>> for Exit {
 #[derive(Args, Clone, Debug)]
 pub struct Global {
     /// How messages are written: for people to stderr, or as JSON to stdout, one object a line
-    #[arg(long, global = true, value_enum, default_value_t = MessageFormat::Human, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t = MessageFormat::Human, value_name = "FORMAT", help_heading = "Messages")]
     pub message_format: MessageFormat,
     /// When to use colour; `auto` does on a terminal unless NO_COLOR is set
-    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN", help_heading = "Messages")]
     pub color: ColorChoice,
 }
 

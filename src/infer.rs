@@ -39,6 +39,7 @@ pub struct Args {
 }
 
 /// An inference as the command line asks for it.
+#[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
 pub struct Job<'a> {
     /// The spec.
     pub spec: &'a Checked,

@@ -28,6 +28,7 @@ pub struct Locate {
 }
 
 /// Where a spec's names lead.
+#[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
 pub struct Places {
     /// Names of data: `path("imagenet")`.
     pub paths: Locations,

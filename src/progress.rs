@@ -19,6 +19,8 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     epochs: u64,
     steps_per_epoch: u64,
+    /// When training began here, and the epochs that were done by then.
+    began: (Instant, f64),
     epoch: Option<Epoch>,
     last_line: Instant,
     evaluating: bool,
@@ -28,10 +30,13 @@ pub struct Progress {
 struct Epoch {
     /// From 0.
     index: u64,
-    /// The first step that this process does in it.
+    /// When this process had done its first step in it.
     since: Instant,
+    /// The steps that this process has done.
     steps: u64,
+    /// The samples in them, those of the first step left out.
     samples: usize,
+    /// The sum of their losses.
     loss: f64,
 }
 
@@ -48,6 +53,7 @@ impl Progress {
             bar: None,
             epochs: 0,
             steps_per_epoch: 0,
+            began: (Instant::now(), 0.0),
             epoch: None,
             last_line: Instant::now(),
             evaluating: false,
@@ -94,11 +100,13 @@ impl Progress {
         epoch.steps += 1;
         epoch.loss += loss;
         let (mean, spent) = (epoch.loss / epoch.steps as f64, epoch.since.elapsed().as_secs_f64());
-        let mut message = format!("loss {mean:.4}  lr {lr:.2e}");
+        let mut message = format!("loss {mean:.4}");
+        // The less it matters, the further to the right, where a narrow terminal cuts it off.
         if epoch.steps > 1 && spent > 0.0 {
             let left = self.steps_per_epoch.saturating_sub(step) as f64 * spent / (epoch.steps - 1) as f64;
-            message += &format!("  {} images/s  {} left", si(epoch.samples as f64 / spent), duration(left));
+            message += &format!("  {} left  {} images/s", duration(left), si(epoch.samples as f64 / spent));
         }
+        message += &format!("  lr {lr:.2e}");
         if let Some(bar) = &self.bar {
             bar.set_position(step);
             bar.set_message(message);
@@ -132,7 +140,7 @@ impl Progress {
         if !self.context.stderr_is_terminal || self.context.message_format == MessageFormat::Json {
             return;
         }
-        let bar = if self.context.stderr_color { "{bar:24.green/black.bright}" } else { "{bar:24}" };
+        let bar = if self.context.stderr_color { "{bar:16.green/black.bright}" } else { "{bar:16}" };
         let style = ProgressStyle::with_template(&format!("{{prefix}}  {bar}  {{pos}}/{{len}}  {{wide_msg}}"))
             .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("━━─"));
         let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr()).with_style(style);
@@ -150,6 +158,11 @@ impl Progress {
         }
         if best {
             line += &format!("  {}", Paint::Trained.on("best", self.context.stderr_color));
+        }
+        let (since, before) = self.began;
+        let (done, left) = ((index + 1) as f64 - before, self.epochs.saturating_sub(index + 1));
+        if left > 0 && done > 0.0 {
+            line += &format!("  {} left in all", duration(since.elapsed().as_secs_f64() / done * left as f64));
         }
         self.last_line = Instant::now();
         self.line(&line);
@@ -169,6 +182,7 @@ impl Observer for Progress {
             }
             Event::Started { epochs, steps_per_epoch, at } => {
                 (self.epochs, self.steps_per_epoch) = (epochs, steps_per_epoch);
+                self.began = (Instant::now(), at.0 as f64 + at.1 as f64 / steps_per_epoch.max(1) as f64);
                 if at != (0, 0) {
                     self.line(&format!("going on from epoch {}, step {}", at.0 + 1, at.1));
                 }

@@ -31,6 +31,7 @@ pub struct Set {
 /// A spec that is right.
 pub struct Checked {
     /// Its text.
+    #[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
     pub text: String,
     /// What the compiler made of it, for showing places.
     pub compiled: Compiled,
@@ -202,8 +203,8 @@ mod tests {
 
     #[test]
     fn the_nearest_name_comes_first() {
-        let known = ["vit_tiny", "vit_small", "linear"];
-        assert_eq!(nearest("vit_smal", known), ["vit_small", "vit_tiny"]);
+        let known = ["vit_smally", "vit_small", "linear"];
+        assert_eq!(nearest("vit_smal", known), ["vit_small", "vit_smally"]);
         assert!(nearest("xyz", known).is_empty());
     }
 }

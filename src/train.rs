@@ -52,6 +52,7 @@ pub struct Args {
 }
 
 /// A training run as the command line asks for it: the spec is right, nothing is opened yet.
+#[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
 pub struct Job<'a> {
     /// The spec.
     pub spec: &'a Checked,
@@ -74,6 +75,7 @@ pub struct Job<'a> {
 }
 
 /// Where a run is written.
+#[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
 pub enum Target<'a> {
     /// To a new folder `root/name-N`.
     New {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lmv_compiler::graph::Filling;
+use lmv_compiler::graph::{Filling, Graph};
 
 use super::outline::{Counter, Entry, Sum};
 use crate::context::Paint;
@@ -45,13 +45,13 @@ pub fn draw(name: &str, checked: &Checked, depth: usize, batch: usize, color: bo
     let mut page = Paint::Strong.on(name, color) + "\n";
     if let Some(doc) = &experiment.doc {
         let paragraph: Vec<&str> = doc.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-        page += &wrapped("", &paragraph.join(" "));
+        page += &wrapped(2, "", &paragraph.join(" "));
     }
     page += "\n";
     page += &grid(&rows, color);
     page += "\n";
     for (title, fact) in facts(checked, &counter.total(), batch) {
-        let line = wrapped(title, &fact);
+        let line = wrapped(14, title, &fact);
         // The title is painted once the line is measured.
         page += &line.replacen(title, &Paint::Strong.on(title, color), 1);
     }
@@ -170,12 +170,13 @@ fn facts(checked: &Checked, total: &Sum, batch: usize) -> Vec<(&'static str, Str
         ),
     };
     facts.push(("parameters", format!("{}{both}", least(total.size_unknown))));
-    let forward = format!("{}{} FLOPs a sample", least(total.flops_unknown), si(total.flops));
-    let step = match batch {
-        1 => String::new(),
-        _ => format!(", {} a batch of {batch}", si(total.flops * batch as f64)),
-    };
-    facts.push(("forward", forward + &step));
+    let mut forward = format!("{}{} FLOPs a sample", least(total.flops_unknown), si(total.flops));
+    if total.flops_unknown && total.flops == 0.0 {
+        forward = format!("its FLOPs depend on {}", unknown_dims(graph).join(", "));
+    } else if batch > 1 {
+        forward += &format!(", {} a batch of {batch}", si(total.flops * batch as f64));
+    }
+    facts.push(("forward", forward));
     let (trained, frozen) = (total.trained * TRAINED_BYTES, total.frozen * FROZEN_BYTES);
     let mut parts = Vec::new();
     if trained > 0.0 {
@@ -231,19 +232,26 @@ fn facts(checked: &Checked, total: &Sum, batch: usize) -> Vec<(&'static str, Str
     facts
 }
 
+/// The dims that have a name and no number: `T?`, `classes`.
+fn unknown_dims(graph: &Graph) -> Vec<String> {
+    let dims = graph.streams.iter().flat_map(|stream| &stream.shape.0);
+    let names: BTreeSet<String> = dims.filter(|dim| dim.known().is_none()).map(|dim| format!("`{dim}`")).collect();
+    names.into_iter().collect()
+}
+
 fn data_call(call: &lmv_compiler::config::Call) -> String {
     lmv_compiler::config::Config::Call(call.clone()).to_string()
 }
 
-/// A titled text in lines of at most [`WIDTH`], the text in a column of its own.
-fn wrapped(title: &str, text: &str) -> String {
-    let (indent, hang) = (14, 2);
+/// A titled text in lines of at most [`WIDTH`], the text in a column of its own that begins at `indent`.
+fn wrapped(indent: usize, title: &str, text: &str) -> String {
     let mut lines = vec![format!("  {title:<width$}", width = indent - 2)];
-    for (index, word) in text.split_whitespace().enumerate() {
+    // A name and its value stay on one line.
+    for (index, word) in text.replace(" = ", "\u{a0}=\u{a0}").split(' ').enumerate() {
         let line = lines.len() - 1;
         let used = lines[line].chars().count();
         if index > 0 && used + 1 + word.chars().count() > WIDTH {
-            lines.push(" ".repeat(indent + hang) + word);
+            lines.push(format!("{:indent$}{}{word}", "", if indent == 2 { "" } else { "  " }));
             continue;
         }
         if index > 0 {
@@ -251,5 +259,5 @@ fn wrapped(title: &str, text: &str) -> String {
         }
         lines[line] += word;
     }
-    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+    lines.iter().map(|line| format!("{}\n", line.trim_end().replace('\u{a0}', " "))).collect()
 }
