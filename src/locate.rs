@@ -1,9 +1,11 @@
 //! `--path NAME=DIR` and `--weights NAME=DIR`: where a spec's names lead on this machine.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lmv_runtime::weights::{LocationKind, Locations};
+use lmv_runtime::places::Places;
+use lmv_runtime::weights::Locations;
 
 use crate::config::Config;
 use crate::context::{Context, Exit};
@@ -27,35 +29,23 @@ pub struct Locate {
     pub weights: LocateWeights,
 }
 
-/// Where a spec's names lead.
-#[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
-pub struct Places {
-    /// Names of data: `path("imagenet")`.
-    pub paths: Locations,
-    /// Names of weights: `llama7b`.
-    pub weights: Locations,
-}
-
 impl Locate {
     /// What the command line, the environment and the `lmv.toml` beside `spec` or above it say together.
     pub fn places(&self, spec: &Path, context: &Context) -> Result<Places, Exit> {
         let config = Config::beside(spec, context)?;
-        let place = |kind, given: &[(String, PathBuf)]| {
-            let mut locations = Locations::new(kind, |name| std::env::var(name).ok());
-            if let Some(config) = &config {
-                let section = match kind {
-                    LocationKind::Path => &config.paths,
-                    LocationKind::Weights => &config.weights,
-                };
-                let section = section.iter().map(|(name, place)| (name.clone(), PathBuf::from(place))).collect();
-                locations = locations.with_toml(config.file.clone(), section);
-            }
-            given.iter().fold(locations, |locations, (name, place)| locations.with_flag(name, place))
+        let mut places = Places::from_environment();
+        if let Some(Config { file, paths, weights }) = config {
+            let table =
+                |table: BTreeMap<String, String>| table.into_iter().map(|(name, at)| (name, at.into())).collect();
+            places.paths = places.paths.with_toml(file.clone(), table(paths));
+            places.weights = places.weights.with_toml(file, table(weights));
+        }
+        let flags = |places: Locations, given: &[(String, PathBuf)]| {
+            given.iter().fold(places, |places, (name, at)| places.with_flag(name, at))
         };
-        Ok(Places {
-            paths: place(LocationKind::Path, &self.path),
-            weights: place(LocationKind::Weights, &self.weights.weights),
-        })
+        places.paths = flags(places.paths, &self.path);
+        places.weights = flags(places.weights, &self.weights.weights);
+        Ok(places)
     }
 }
 

@@ -6,10 +6,11 @@ use clap::value_parser;
 use lmv_runtime::device::DeviceChoice;
 use lmv_runtime::error::Failure;
 use lmv_runtime::events::Observer;
+use lmv_runtime::places::Places;
 
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
-use crate::locate::{Locate, Places};
+use crate::locate::Locate;
 use crate::progress::Progress;
 use crate::spec::{self, Checked, Override, Set};
 
