@@ -144,6 +144,14 @@ pub(super) fn forward(
     tensor(out, shape)
 }
 
+/// The views of [`MatMut::split`] of a buffer that is wanted, else as many times `None`.
+fn views(out: &mut Option<Vec<f32>>, batch: usize, rows: usize, parts: usize, width: usize) -> Vec<Option<MatMut<'_>>> {
+    match out {
+        Some(out) => MatMut::split(out, batch, rows, parts, width).into_iter().map(Some).collect(),
+        None => (0..batch * parts).map(|_| None).collect(),
+    }
+}
+
 pub(super) fn backward(
     [q, k, v]: [FlexTensor; 3],
     grad: FlexTensor,
@@ -154,23 +162,12 @@ pub(super) fn backward(
     let (q, k, v, g, mask) = (Tokens::new(q), Tokens::new(k), Tokens::new(v), Tokens::new(grad), Mask::new(key_mask));
     let (n, m, hd) = (q.rows, k.rows, q.channels / heads.query);
     let (group, scale) = (heads.group(), heads.scale as f32);
-    let tasks = q.batch * heads.key_value;
     let mut out = [(wanted[0], &q), (wanted[1], &k), (wanted[2], &v)]
         .map(|(wanted, like)| wanted.then(|| new_rows(like.batch * like.rows, like.channels, |_, _| {})));
     {
         let [dq, dk, dv] = &mut out;
-        let views = |out: &mut Option<Vec<f32>>, rows: usize, width: usize| -> Vec<Option<MatMut<'_>>> {
-            match out {
-                // SAFETY-free: the views borrow `out`, which outlives the loop below.
-                Some(out) => MatMut::split(out, tasks / heads.key_value, rows, heads.key_value, width)
-                    .into_iter()
-                    .map(Some)
-                    .collect(),
-                None => (0..tasks).map(|_| None).collect(),
-            }
-        };
-        let views = views(dq, n, group * hd).into_iter().zip(views(dk, m, hd)).zip(views(dv, m, hd));
-        let views: Vec<_> = views.collect();
+        let views = |out, rows, width| views(out, q.batch, rows, heads.key_value, width);
+        let views: Vec<_> = views(dq, n, group * hd).into_iter().zip(views(dk, m, hd)).zip(views(dv, m, hd)).collect();
         let at_a_time = queries_at_a_time(n, m);
         views.into_par_iter().enumerate().for_each_init(Vec::new, |scratch: &mut Vec<f32>, (task, views)| {
             let ((mut dq, mut dk), mut dv) = views;

@@ -9,7 +9,7 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor};
-use burn::tensor::{Bool, Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{Bool, Tensor, TensorPrimitive};
 
 mod adamw;
 mod add;
@@ -28,7 +28,7 @@ mod rms_norm;
 mod silu_mul;
 mod simd;
 #[cfg(test)]
-mod testing;
+mod tests;
 
 /// How attention reads its tensors: tokens-major, the heads side by side in the last dimension.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -9,7 +9,7 @@ use lmv_compiler::Experiment;
 
 use crate::error::{Failure, Result};
 use crate::events::Observer;
-use crate::weights::Locations;
+use crate::places::Places;
 
 /// Samples for one step: what the model takes, and what its output is held against.
 pub struct Examples {
@@ -45,7 +45,7 @@ pub trait Task {
 /// What opening a task takes besides the spec.
 pub struct Opening<'a> {
     /// Where names of paths and weights lead.
-    pub locations: &'a Locations,
+    pub places: &'a Places,
     /// Where data that the program draws itself is kept.
     pub drawn: PathBuf,
     /// The run's seed.

@@ -1,1 +1,36 @@
-//! (being written)
+//! Pretrained weights: which file holds them, what is in it, and how its names and layouts become ours.
+//!
+//! The way from a name in a spec to numbers:
+//!
+//! 1. [`locate`]: `llama7b` → a folder or a file, by `lmv.toml`, the environment or a flag.
+//! 2. [`checkpoint`]: that path → names, dtypes and shapes, read from headers alone. The layouts it knows are
+//!    [Hugging Face's folder, Meta's folder and single files](Checkpoint::open); the two containers are
+//!    `safetensors` and `torch`, the second with `pickle` for its table of contents.
+//! 3. [`llm`] for a block of a language model, [`names`] for everything else: our parameter names → the checkpoint's.
+//! 4. [`Checkpoint::read_f32`]: the bytes of the tensors that are wanted, and of no others.
+//!
+//! Files come from anywhere, so nothing in them is believed: no code of a pickle runs, no size is allocated before it
+//! is held against the file's length, and what is wrong is said in a [`Failure`](crate::error::Failure) that names the
+//! file.
+
+pub mod checkpoint;
+pub mod dtype;
+mod file;
+mod layout;
+pub mod llm;
+pub mod locate;
+pub mod names;
+mod pickle;
+mod safetensors;
+mod torch;
+
+#[cfg(test)]
+mod made;
+#[cfg(test)]
+mod mutations;
+
+pub use checkpoint::Checkpoint;
+pub use dtype::{Dtype, TensorBytes, TensorInfo};
+pub use llm::{LlmSizes, block_tensor, check_config, read_block_tensor};
+pub use locate::{LocationKind, Locations};
+pub use names::{Filling, NameMap, Wanted, fill_report};

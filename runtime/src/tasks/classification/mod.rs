@@ -124,7 +124,7 @@ fn root(data: &Call, opening: &Opening<'_>, observer: &mut dyn Observer) -> Resu
         return Ok(folder);
     }
     match data.arguments.get("root") {
-        Some(Config::Path(name)) => opening.locations.path(name),
+        Some(Config::Path(name)) => opening.places.paths.resolve(name),
         _ => Err(Failure::new(format!("the dataset `{}` has no root", data.name))),
     }
 }

@@ -1,0 +1,120 @@
+//! JPEG, as Pillow reads it.
+
+use std::path::Path;
+
+use image::ImageFormat;
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use super::{check_size, cut_short, damaged};
+use crate::data::Pixels;
+use crate::error::Result;
+
+/// The RGB pixels of a JPEG. Four channels are taken for inverted CMYK, Adobe's way, as Pillow does.
+pub(super) fn decode(bytes: &[u8], place: &Path) -> Result<Pixels> {
+    let outline = Outline::of(bytes);
+    if let Some((width, height)) = outline.size {
+        check_size(width, height, ImageFormat::Jpeg, place)?;
+    }
+    // The decoder fills what is missing with grey and says nothing, so this is found out here.
+    if !outline.ends {
+        return Err(cut_short(bytes, ImageFormat::Jpeg, place));
+    }
+    // Strict first, to be told of what goes wrong. Many real files break the standard in ways that do no harm, and
+    // those decode in the second attempt.
+    let pixels = attempt(bytes, &outline, true).or_else(|_| attempt(bytes, &outline, false));
+    pixels.map_err(|why| damaged(place, ImageFormat::Jpeg, &why))
+}
+
+fn attempt(bytes: &[u8], outline: &Outline, strict: bool) -> Result<Pixels, String> {
+    // The decoder takes three channels without a marker for YCbCr. Asked for YCbCr it leaves them as they are.
+    let out = if outline.plain_rgb { ColorSpace::YCbCr } else { ColorSpace::RGB };
+    let options = DecoderOptions::default()
+        .set_strict_mode(strict)
+        .set_max_width(super::LONGEST_SIDE)
+        .set_max_height(super::LONGEST_SIDE)
+        .jpeg_set_out_colorspace(out);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let data = decoder.decode().map_err(|error| error.to_string())?;
+    let (width, height) = decoder.dimensions().ok_or("it has no size")?;
+    if data.len() != width * height * 3 {
+        return Err(format!("{} channels for each pixel, expected 1, 3 or 4", data.len() / (width * height).max(1)));
+    }
+    Ok(Pixels { width, height, data })
+}
+
+/// What the markers of a JPEG say, without decoding it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outline {
+    /// Width and height of the frame.
+    size: Option<(usize, usize)>,
+    /// Whether the end-of-image marker is there.
+    ends: bool,
+    /// Whether the channels are called R, G and B and nothing says otherwise: libjpeg's rule for files that are not
+    /// YCbCr.
+    plain_rgb: bool,
+}
+
+impl Outline {
+    fn of(bytes: &[u8]) -> Self {
+        let mut outline = Self::default();
+        let mut marked = false;
+        let mut at = 2;
+        loop {
+            // To the next marker: over fill bytes, stuffed bytes and, after a start of scan, the coded data.
+            let Some(&[first, code]) = bytes.get(at..at + 2).and_then(|pair| pair.first_chunk()) else {
+                return outline;
+            };
+            if first != 0xff || matches!(code, 0x00 | 0xff) {
+                at += 1;
+                continue;
+            }
+            at += 2;
+            match code {
+                // Restarts and the like stand alone.
+                0x01 | 0xd0..=0xd8 => continue,
+                0xd9 => {
+                    outline.ends = true;
+                    return outline;
+                }
+                _ => {}
+            }
+            let Some(&[high, low]) = bytes.get(at..at + 2).and_then(|pair| pair.first_chunk()) else {
+                return outline;
+            };
+            let length = usize::from(u16::from_be_bytes([high, low])).max(2);
+            let Some(segment) = bytes.get(at + 2..at + length) else { return outline };
+            match code {
+                0xe0 => marked |= segment.starts_with(b"JFIF"),
+                0xee => marked |= segment.starts_with(b"Adobe"),
+                // Start of frame: precision, height, width, number of channels, three bytes for each.
+                0xc0..=0xcf if !matches!(code, 0xc4 | 0xc8 | 0xcc) && segment.len() >= 6 => {
+                    let side = |i: usize| usize::from(u16::from_be_bytes([segment[i], segment[i + 1]]));
+                    outline.size = Some((side(3), side(1)));
+                    let names: Vec<u8> = segment[6..].iter().step_by(3).copied().collect();
+                    outline.plain_rgb = !marked && segment[5] == 3 && names == *b"RGB";
+                }
+                _ => {}
+            }
+            at += length;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outline_sees_past_a_thumbnail() {
+        // Start, an APP1 segment that holds a whole small JPEG, start of frame of 3 × 2, scan, some data, end.
+        let mut bytes = vec![0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9];
+        bytes.extend([0xff, 0xc0, 0, 17, 8, 0, 2, 0, 3, 3, b'R', 0x11, 0, b'G', 0x11, 0, b'B', 0x11, 0]);
+        bytes.extend([0xff, 0xda, 0, 2, 7, 0xff, 0x00, 9]);
+        assert_eq!(Outline::of(&bytes), Outline { size: Some((3, 2)), ends: false, plain_rgb: true });
+        bytes.extend([0xff, 0xd9]);
+        assert_eq!(Outline::of(&bytes), Outline { size: Some((3, 2)), ends: true, plain_rgb: true });
+    }
+}

@@ -1,0 +1,45 @@
+//! What happens to an image between the decoder and the model. One transform is one file; each does what the
+//! torchvision transform of the same name does to a Pillow image.
+
+mod center_crop;
+mod horizontal_flip;
+mod random_crop;
+mod random_resized_crop;
+mod resize;
+mod resize_exact;
+
+use std::fmt::Debug;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::Pixels;
+
+pub use center_crop::CenterCrop;
+pub use horizontal_flip::HorizontalFlip;
+pub use random_crop::RandomCrop;
+pub use random_resized_crop::RandomResizedCrop;
+pub use resize::Resize;
+pub use resize_exact::ResizeExact;
+
+/// One step between the decoder and the model.
+pub trait Transform: Debug + Send + Sync {
+    /// The image after this step. Whatever is random about it is drawn from `rng` and from nowhere else.
+    fn apply(&self, image: Pixels, rng: &mut ChaCha8Rng) -> Pixels;
+}
+
+/// The steps of the paper's training without RandAugment (paper.md §3.3): crop of random size and place to
+/// `size` × `size`, flip half of the images.
+pub fn imagenet_train(size: usize) -> Vec<Box<dyn Transform>> {
+    vec![Box::new(RandomResizedCrop::new(size)), Box::new(HorizontalFlip::default())]
+}
+
+/// The steps of the paper's evaluation (paper.md §3.3): short side to `size · 256 / 224`, centre crop `size` × `size`.
+pub fn imagenet_eval(size: usize) -> Vec<Box<dyn Transform>> {
+    vec![Box::new(Resize::new(size * 256 / 224)), Box::new(CenterCrop::new(size))]
+}
+
+/// The usual steps for CIFAR's small training images: a crop of `size` × `size` after `padding` of black on all sides,
+/// flip half of the images.
+pub fn cifar_train(size: usize, padding: usize) -> Vec<Box<dyn Transform>> {
+    vec![Box::new(RandomCrop::new(size, padding)), Box::new(HorizontalFlip::default())]
+}

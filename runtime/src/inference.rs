@@ -1,0 +1,123 @@
+//! Running a model on tensors of a file: `lmvc infer`.
+
+use std::path::Path;
+
+use burn::tensor::{Bool, Tensor as BurnTensor, TensorData};
+use lmv_compiler::Experiment;
+use lmv_compiler::shape::Dim;
+
+use crate::device::Work;
+use crate::error::{Failure, Result};
+use crate::events::Observer;
+use crate::kernels::Kernels;
+use crate::layers::Pass;
+use crate::network::{Network, tensor, values};
+use crate::parameters;
+use crate::places::Places;
+use crate::stream::Stream;
+use crate::training::atomic_file::write_atomic;
+use crate::training::seeds::Seeds;
+use crate::weights::Checkpoint;
+
+/// What to run on what.
+pub struct Inference<'a> {
+    /// The spec.
+    pub experiment: &'a Experiment,
+    /// Where its names lead.
+    pub places: &'a Places,
+    /// Trained weights; without them the spec's own weights, and random starts for the rest.
+    pub checkpoint: Option<&'a Path>,
+    /// Tensors named like the model's inputs, batch first; for a varying length `NAME.mask` too.
+    pub input: &'a Path,
+    /// Where the outputs go.
+    pub output: &'a Path,
+    /// Streams to write besides the outputs.
+    pub taps: &'a [String],
+    /// For what starts at random.
+    pub seed: u64,
+    /// Who watches.
+    pub observer: &'a mut dyn Observer,
+}
+
+impl Work for Inference<'_> {
+    type Output = Result<Vec<(String, Vec<usize>)>>;
+
+    /// Gives the names and shapes of what was written.
+    fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
+        let graph = &self.experiment.graph;
+        let network = Network::<B>::new(graph, self.taps)?;
+        let file = Checkpoint::open(self.input)?;
+        let mut inputs = Vec::new();
+        for port in &graph.inputs {
+            inputs.push(input::<B>(&file, &port.name, &graph.shape(port.stream).0, &device)?);
+        }
+        let seeds = Seeds::new(self.seed);
+        let parameters =
+            parameters::load::<B>(graph, &seeds, self.places, self.checkpoint, &device, self.observer)?.tensors;
+        let outputs = network.forward(inputs, &parameters, &mut Pass { training: None });
+        let names = graph.outputs.iter().map(|port| port.name.clone()).chain(self.taps.iter().cloned());
+        let named: Vec<(String, Vec<usize>, Vec<u8>)> = names
+            .zip(outputs)
+            .map(|(name, stream)| {
+                let dims = stream.dims();
+                let bytes = values::<B>(stream.tensor).into_iter().flat_map(f32::to_le_bytes).collect();
+                (name, dims, bytes)
+            })
+            .collect();
+        let views = named
+            .iter()
+            .map(|(name, dims, bytes)| {
+                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, dims.clone(), bytes)
+                    .map(|view| (name.as_str(), view))
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Failure::at(self.output, format!("cannot be written: {error}")))?;
+        let bytes = safetensors::serialize(views, None)
+            .map_err(|error| Failure::at(self.output, format!("cannot be written: {error}")))?;
+        write_atomic(self.output, |out| out.write_all(&bytes))?;
+        Ok(named.into_iter().map(|(name, dims, _)| (name, dims)).collect())
+    }
+}
+
+/// One input of the model from the file, with its mask where its length varies.
+fn input<B: Kernels>(file: &Checkpoint, name: &str, shape: &[Dim], device: &B::Device) -> Result<Stream<B>> {
+    let expected = || {
+        let dims: Vec<String> = shape.iter().map(ToString::to_string).collect();
+        format!("[batch, {}]", dims.join(", "))
+    };
+    let Some(info) = file.info(name) else {
+        let names: Vec<&str> = file.names().collect();
+        return Err(Failure::at(file.path(), format!("has no tensor `{name}`, which the model takes"))
+            .note(format!("it holds `{}`", names.join("`, `")))
+            .help(format!("write `{name}` as {}, f32", expected())));
+    };
+    let dims = info.shape.clone();
+    let fits = dims.len() == shape.len() + 1
+        && dims[1..].iter().zip(shape).all(|(&found, dim)| match dim {
+            Dim::Known(n) => i64::try_from(found).is_ok_and(|found| found == *n),
+            Dim::Named { .. } => found > 0,
+        });
+    if !fits || dims[0] == 0 {
+        return Err(Failure::at(file.path(), format!("`{name}` is {dims:?}, and the model takes {}", expected())));
+    }
+    let varies = matches!(shape.first(), Some(Dim::Named { varying: true, .. }));
+    let stream = Stream::new(tensor::<B>(file.read_f32(name)?, &dims, device));
+    let mask_name = format!("{name}.mask");
+    match file.info(&mask_name) {
+        None => Ok(stream),
+        Some(_) if !varies => Err(Failure::at(
+            file.path(),
+            format!("holds `{mask_name}`, and the length of `{name}` does not vary in this spec"),
+        )
+        .help(format!("let it vary: `model({name} : [T?, …])`"))),
+        Some(info) if info.shape != dims[..2] => Err(Failure::at(
+            file.path(),
+            format!("`{mask_name}` is {:?}, and must be {:?}: one value a token", info.shape, &dims[..2]),
+        )),
+        Some(_) => {
+            let real: Vec<bool> = file.read_f32(&mask_name)?.into_iter().map(|x| x != 0.0).collect();
+            let mask = BurnTensor::<B, 2, Bool>::from_data(TensorData::new(real, [dims[0], dims[1]]), device);
+            Ok(Stream { mask: Some(mask.into_primitive()), ..stream })
+        }
+    }
+}

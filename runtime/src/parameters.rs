@@ -1,0 +1,223 @@
+//! The values of a model's parameters: where each comes from, and getting it there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::ops::FloatTensor;
+use lmv_compiler::config::Config;
+use lmv_compiler::graph::{Filling, Graph, LlmSizes, Parameter};
+use lmv_compiler::library;
+
+use crate::error::{Failure, Result};
+use crate::events::{Event, Observer};
+use crate::init;
+use crate::kernels::Kernels;
+use crate::network::tensor;
+use crate::places::Places;
+use crate::training::checkpoint_store::{CheckpointStore, Slot, read_checkpoint};
+use crate::training::seeds::Seeds;
+use crate::weights::{self, Checkpoint, NameMap, Wanted};
+
+/// The parameters of a graph on a device, in the graph's order.
+pub struct Parameters<B: Kernels> {
+    /// One tensor a parameter.
+    pub tensors: Vec<FloatTensor<B>>,
+    /// For each weights name that filled something: a hash over what was read.
+    pub hashes: BTreeMap<String, String>,
+}
+
+/// Starts every parameter, and fills those that weights fill. With `checkpoint`, what it holds comes first: a run's
+/// folder, a checkpoint's folder, or a file.
+///
+/// # Errors
+/// Weights that are not found, do not fit, or are damaged.
+pub fn load<B: Kernels>(
+    graph: &Graph,
+    seeds: &Seeds,
+    places: &Places,
+    checkpoint: Option<&Path>,
+    device: &B::Device,
+    observer: &mut dyn Observer,
+) -> Result<Parameters<B>> {
+    let mut found = match checkpoint {
+        Some(path) => from_checkpoint(graph, path, observer)?,
+        None => BTreeMap::new(),
+    };
+    let mut sources = Sources { places, open: BTreeMap::new(), hashers: BTreeMap::new() };
+    let named = sources.named(graph, &found)?;
+    found.extend(named);
+    let mut tensors = Vec::with_capacity(graph.parameters.len());
+    for parameter in &graph.parameters {
+        let Some(dims) = parameter.shape.numbers() else {
+            // The start of such a parameter says what is missing.
+            return Err(init::initial(parameter, seeds).err().unwrap_or_else(|| Failure::new("an unknown size")));
+        };
+        let values = match (found.remove(&parameter.path), &parameter.filled_by) {
+            (Some(values), _) => values,
+            (None, Some(Filling::Block { weights, layer, local, llm })) => {
+                sources.block(weights, *layer, local, llm, &dims)?
+            }
+            (None, _) => init::initial(parameter, seeds)?.0,
+        };
+        tensors.push(tensor::<B>(values, &dims, device));
+    }
+    let hashes = sources.hashers.into_iter().map(|(name, hasher)| (name, hasher.finalize().to_hex().to_string()));
+    Ok(Parameters { tensors, hashes: hashes.collect() })
+}
+
+/// Checkpoints by the names of the spec, each opened once.
+struct Sources<'a> {
+    places: &'a Places,
+    open: BTreeMap<String, Checkpoint>,
+    hashers: BTreeMap<String, blake3::Hasher>,
+}
+
+impl Sources<'_> {
+    fn open(&mut self, name: &str) -> Result<&Checkpoint> {
+        if !self.open.contains_key(name) {
+            let path = self.places.weights.resolve(name)?;
+            self.open.insert(name.to_owned(), Checkpoint::open(&path)?);
+        }
+        Ok(&self.open[name])
+    }
+
+    fn hash(&mut self, name: &str, values: &[f32]) {
+        let hasher = self.hashers.entry(name.to_owned()).or_default();
+        for value in values {
+            hasher.update(&value.to_le_bytes());
+        }
+    }
+
+    /// One tensor of a block of a language model.
+    fn block(&mut self, name: &str, layer: usize, local: &str, llm: &LlmSizes, dims: &[usize]) -> Result<Vec<f32>> {
+        let first = !self.open.contains_key(name);
+        let checkpoint = self.open(name)?;
+        let sizes = sizes(llm);
+        if first {
+            weights::check_config(checkpoint, name, &sizes)?;
+        }
+        let values = weights::read_block_tensor(checkpoint, &sizes, layer, local, dims)?;
+        self.hash(name, &values);
+        Ok(values)
+    }
+
+    /// Everything that a `pretrained("name", …)` fills.
+    fn named(
+        &mut self,
+        graph: &Graph,
+        found: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<BTreeMap<String, Vec<f32>>> {
+        let mut groups: BTreeMap<&str, Vec<(&Parameter, &str)>> = BTreeMap::new();
+        for parameter in &graph.parameters {
+            if let (Some(Filling::Named { weights, local }), false) =
+                (&parameter.filled_by, found.contains_key(&parameter.path))
+            {
+                groups.entry(weights).or_default().push((parameter, local));
+            }
+        }
+        let mut filled = BTreeMap::new();
+        for (name, group) in groups {
+            let wanted: Vec<Wanted> = group
+                .iter()
+                .filter_map(|(parameter, local)| {
+                    Some(Wanted { name: (*local).to_owned(), shape: parameter.shape.numbers()? })
+                })
+                .collect();
+            let checkpoint = self.open(name)?;
+            let report = weights::fill_report(&wanted, checkpoint, &name_maps())?;
+            let mut read = Vec::new();
+            for ((parameter, _), (_, theirs)) in group.iter().zip(&report.names) {
+                read.push((parameter.path.clone(), checkpoint.read_f32(theirs)?));
+            }
+            for (path, values) in read {
+                self.hash(name, &values);
+                filled.insert(path, values);
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// The language model's sizes as the reader of its checkpoint wants them.
+fn sizes(llm: &LlmSizes) -> weights::LlmSizes {
+    let size = |name: &str| llm.sizes.get(name).and_then(Config::int).and_then(|n| usize::try_from(n).ok());
+    let heads = size("heads").unwrap_or(0);
+    weights::LlmSizes {
+        family: llm.family.clone(),
+        dim: size("dim").unwrap_or(0),
+        heads,
+        kv_heads: size("kv_heads").unwrap_or(heads),
+        ffn: size("ffn").unwrap_or(0),
+        layers: size("layers").unwrap_or(0),
+        // OPT's layer norms have PyTorch's default eps, which its configs do not name (paper.md §2.3).
+        eps: llm.sizes.get("eps").and_then(Config::float).unwrap_or(1e-5),
+        norm_first: llm.sizes.get("norm_first") != Some(&Config::Bool(false)),
+    }
+}
+
+/// The library's tables of checkpoint names.
+fn name_maps() -> Vec<NameMap> {
+    library::name_tables().into_iter().map(|(name, pairs)| NameMap { name, pairs }).collect()
+}
+
+/// What a checkpoint holds of the graph's parameters, by their paths.
+fn from_checkpoint(graph: &Graph, path: &Path, observer: &mut dyn Observer) -> Result<BTreeMap<String, Vec<f32>>> {
+    if path.join("checkpoints").is_dir() {
+        let store = CheckpointStore::new(path.join("checkpoints"));
+        let slot = if store.exists(Slot::Best) { Slot::Best } else { Slot::Last };
+        return fit(graph, &store.path(slot), store.load(slot)?.model);
+    }
+    if path.join("state.json").is_file() {
+        return fit(graph, path, read_checkpoint(path)?.model);
+    }
+    let checkpoint = Checkpoint::open(path)?;
+    let wanted = |parameters: &mut dyn Iterator<Item = &Parameter>| -> Vec<Wanted> {
+        parameters
+            .filter_map(|parameter| Some(Wanted { name: parameter.path.clone(), shape: parameter.shape.numbers()? }))
+            .collect()
+    };
+    // A checkpoint with the frozen block in it fills that too; one without leaves it to the block's own weights.
+    let all = weights::fill_report(&wanted(&mut graph.parameters.iter()), &checkpoint, &name_maps());
+    let report = match all {
+        Ok(report) => report,
+        Err(failure) => {
+            let own = |parameter: &&Parameter| !matches!(parameter.filled_by, Some(Filling::Block { .. }));
+            let trained = wanted(&mut graph.parameters.iter().filter(own));
+            if trained.len() == graph.parameters.len() {
+                return Err(failure);
+            }
+            weights::fill_report(&trained, &checkpoint, &name_maps()).map_err(|_| failure)?
+        }
+    };
+    observer.event(Event::Note(format!("{} tensors from {}, by {}", report.names.len(), path.display(), report.map)));
+    report.names.iter().map(|(ours, theirs)| Ok((ours.clone(), checkpoint.read_f32(theirs)?))).collect()
+}
+
+/// The tensors of a run's own checkpoint, held against the graph.
+fn fit(
+    graph: &Graph,
+    place: &Path,
+    model: Vec<crate::training::tensor_file::Tensor<'static>>,
+) -> Result<BTreeMap<String, Vec<f32>>> {
+    let mut values: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    for tensor in model {
+        let Some(parameter) = graph.parameters.iter().find(|parameter| parameter.path == tensor.name) else {
+            return Err(Failure::at(place, format!("holds `{}`, which this spec does not have", tensor.name))
+                .help("give the spec that the run was made with: it is in the run's folder"));
+        };
+        if parameter.shape.numbers().as_deref() != Some(&tensor.shape[..]) {
+            return Err(Failure::at(
+                place,
+                format!("`{}` is {:?} there, and {} in this spec", tensor.name, tensor.shape, parameter.shape),
+            ));
+        }
+        values.insert(tensor.name.into_owned(), tensor.values.into_owned());
+    }
+    for parameter in graph.parameters.iter().filter(|parameter| !parameter.frozen) {
+        if !values.contains_key(&parameter.path) {
+            return Err(Failure::at(place, format!("does not hold `{}`, which this spec trains", parameter.path))
+                .help("give the spec that the run was made with: it is in the run's folder"));
+        }
+    }
+    Ok(values)
+}

@@ -1,0 +1,458 @@
+//! The training loop, the same for every task.
+//!
+//! A step: batch → forward on the tape → loss → backward → clip → AdamW → average. Everything random in it is drawn
+//! from the seed, the epoch and the step, so a run that is killed and resumed goes on with the same numbers.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use burn::tensor::TensorMetadata;
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::ops::FloatTensor;
+use burn_autodiff::Autodiff;
+use lmv_compiler::graph::Graph;
+use lmv_compiler::{Experiment, Recipe};
+use serde_json::{Map, Value, json};
+
+use super::checkpoint_store::{Best, Checkpoint, CheckpointStore, Slot, TrainState};
+use super::lock::Lock;
+use super::metrics::Metrics;
+use super::run_folder::RunFolder;
+use super::schedule::Schedule;
+use super::seeds::Seeds;
+use super::tensor_file::Tensor;
+use super::{clip, recipe};
+use crate::device::Work;
+use crate::error::{Failure, Result};
+use crate::evaluation::evaluate;
+use crate::events::{Event, Observer};
+use crate::kernels::{AdamW, Kernels};
+use crate::layers::Pass;
+use crate::network::{Network, tensor, values};
+use crate::parameters;
+use crate::places::Places;
+use crate::stream::Stream;
+use crate::tasks::{self, Examples, Task};
+
+/// How long training goes on without a checkpoint when nothing else says when one is due.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+
+/// A run to begin or to go on with.
+pub struct Training<'a> {
+    /// The spec.
+    pub experiment: &'a Experiment,
+    /// Where its names lead.
+    pub places: &'a Places,
+    /// The folder of the run; its spec is written already.
+    pub folder: &'a RunFolder,
+    /// What the run is made of; hashes of data and weights are filled in here.
+    pub lock: Lock,
+    /// Whether to take up the last checkpoint of the folder.
+    pub resume: bool,
+    /// Where data that the program draws itself is kept.
+    pub drawn: PathBuf,
+    /// Decoding threads; 0 for one a core.
+    pub threads: usize,
+    /// Who watches.
+    pub observer: &'a mut dyn Observer,
+    /// Whether the user wants it to end.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It is done; the metrics of its last evaluation, in percent.
+    Done {
+        /// By name.
+        metrics: Vec<(String, f64)>,
+        /// The best of the first metric and its epoch.
+        best: Option<(f64, u64)>,
+    },
+    /// The user ended it; it can be resumed from its last checkpoint.
+    Interrupted,
+}
+
+/// A parameter that is trained: its place in the graph and the state of its optimizer.
+struct Trained<B: Kernels> {
+    index: usize,
+    decay: bool,
+    m: FloatTensor<B>,
+    v: FloatTensor<B>,
+    average: Option<FloatTensor<B>>,
+}
+
+/// Everything that a step changes.
+struct State<B: Kernels> {
+    parameters: Vec<FloatTensor<B>>,
+    trained: Vec<Trained<B>>,
+    epoch: u64,
+    step_in_epoch: u64,
+    global_step: u64,
+    loss_sum: f64,
+    best: Option<Best>,
+}
+
+impl Work for Training<'_> {
+    type Output = Result<Outcome>;
+
+    fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
+        let Some(recipe) = &self.experiment.train else {
+            return Err(Failure::new("this spec has no recipe to train by").help("add for example `train = one_cycle(epochs = 10)`"));
+        };
+        let seeds = Seeds::new(self.lock.seed);
+        let opening = tasks::Opening { places: self.places, drawn: self.drawn.clone(), seed: self.lock.seed, threads: self.threads };
+        let task = tasks::open(self.experiment, &opening, self.observer)?;
+        let graph = &self.experiment.graph;
+        let loaded = parameters::load::<B>(graph, &seeds, self.places, None, &device, self.observer)?;
+        let mut lock = self.lock.clone();
+        lock.data = task.listing_hash();
+        lock.weights = loaded.hashes;
+        let store = self.folder.checkpoints();
+        let mut metrics = self.folder.metrics()?;
+        let mut state = fresh::<B>(graph, recipe, loaded.tensors, &device);
+        if self.resume {
+            Lock::read(self.folder.path())?.unchanged(&lock, self.folder.path())?;
+            let from = match store.exists(Slot::Last) {
+                true => restore(&mut state, &store, graph, &device)?,
+                // Killed before its first checkpoint: it begins again.
+                false => 0,
+            };
+            metrics.truncate_after(from)?;
+        } else {
+            lock.write(self.folder.path())?;
+        }
+        let mut run = Run::<B> {
+            network: Network::new(graph, &[])?,
+            evaluating: Network::new(graph, &[])?,
+            schedule: recipe::schedule(&recipe.fields)?,
+            optimizer: recipe::optimizer(&recipe.fields)?,
+            clip: recipe::clip(&recipe.fields),
+            ema: recipe::ema(&recipe.fields),
+            // The mean over an epoch's steps needs their number; a run may end before.
+            steps_per_epoch: task.steps_per_epoch(),
+            epochs: recipe.epochs as u64,
+            experiment: self.experiment,
+            task: &*task,
+            seeds,
+            store,
+            metrics,
+            lock,
+            device,
+            observer: self.observer,
+            stop: self.stop,
+            saved: Instant::now(),
+        };
+        run.train(&mut state)
+    }
+}
+
+/// The state of a run that begins.
+fn fresh<B: Kernels>(graph: &Graph, recipe: &Recipe, parameters: Vec<FloatTensor<B>>, device: &B::Device) -> State<B> {
+    let needed = graph.needed_for(graph.outputs.iter().map(|port| port.stream));
+    let used = |index: usize| {
+        graph.nodes.iter().zip(&needed).any(|(node, needed)| *needed && node.parameters.iter().any(|(_, id)| id.0 == index))
+    };
+    let keeps_average = recipe::ema(&recipe.fields).is_some();
+    let trained = graph
+        .parameters
+        .iter()
+        .enumerate()
+        .filter(|(index, parameter)| !parameter.frozen && used(*index))
+        .map(|(index, parameter)| {
+            let dims = parameters[index].shape().to_vec();
+            let zeros = || tensor::<B>(vec![0.0; dims.iter().product()], &dims, device);
+            Trained {
+                index,
+                decay: !recipe::undecayed(&recipe.fields, parameter),
+                m: zeros(),
+                v: zeros(),
+                average: keeps_average.then(|| parameters[index].clone()),
+            }
+        })
+        .collect();
+    State { parameters, trained, epoch: 0, step_in_epoch: 0, global_step: 0, loss_sum: 0.0, best: None }
+}
+
+/// Takes up the last checkpoint; gives its step.
+fn restore<B: Kernels>(state: &mut State<B>, store: &CheckpointStore, graph: &Graph, device: &B::Device) -> Result<u64> {
+    let loaded = store.load(Slot::Last)?;
+    let folder = loaded.folder.clone();
+    let find = |tensors: &[Tensor<'static>], name: &str| -> Result<FloatTensor<B>> {
+        let found = tensors.iter().find(|tensor| tensor.name == name);
+        let found = found.ok_or_else(|| Failure::at(&folder, format!("has no `{name}`")))?;
+        Ok(tensor::<B>(found.values.to_vec(), &found.shape, device))
+    };
+    for trained in &mut state.trained {
+        let path = &graph.parameters[trained.index].path;
+        state.parameters[trained.index] = find(&loaded.model, path)?;
+        trained.m = find(&loaded.optimizer, &format!("{path}.m"))?;
+        trained.v = find(&loaded.optimizer, &format!("{path}.v"))?;
+        if trained.average.is_some() {
+            trained.average = Some(find(loaded.ema.as_deref().unwrap_or_default(), path)?);
+        }
+    }
+    let saved = loaded.state;
+    state.epoch = saved.epoch;
+    state.step_in_epoch = saved.step_in_epoch;
+    state.global_step = saved.global_step;
+    state.best = saved.best;
+    // Kept as bits: a sum that went through decimal text could come back another one.
+    let bits = saved.extra.get("loss_sum").and_then(Value::as_str).and_then(|bits| bits.parse::<u64>().ok());
+    state.loss_sum = bits.map_or(0.0, f64::from_bits);
+    Ok(state.global_step)
+}
+
+struct Run<'a, B: Kernels> {
+    network: Network<Autodiff<B>>,
+    evaluating: Network<B>,
+    schedule: Schedule,
+    optimizer: AdamW,
+    clip: Option<f64>,
+    ema: Option<f64>,
+    steps_per_epoch: u64,
+    epochs: u64,
+    experiment: &'a Experiment,
+    task: &'a dyn Task,
+    seeds: Seeds,
+    store: CheckpointStore,
+    metrics: Metrics,
+    lock: Lock,
+    device: B::Device,
+    observer: &'a mut dyn Observer,
+    stop: &'a dyn Fn() -> bool,
+    saved: Instant,
+}
+
+impl<B: Kernels> Run<'_, B> {
+    fn train(&mut self, state: &mut State<B>) -> Result<Outcome> {
+        self.observer.event(Event::Started {
+            epochs: self.epochs,
+            steps_per_epoch: self.steps_per_epoch,
+            at: (state.epoch, state.step_in_epoch),
+        });
+        let mut last = Vec::new();
+        while state.epoch < self.epochs && !self.enough(state) {
+            if !self.epoch(state)? {
+                return Ok(Outcome::Interrupted);
+            }
+            match self.finish_epoch(state)? {
+                Some(metrics) => last = metrics,
+                None => return Ok(Outcome::Interrupted),
+            }
+        }
+        if last.is_empty() {
+            // Resumed after its end: measured once more, so that there is something to tell.
+            match self.measure(state)? {
+                Some(metrics) => last = metrics,
+                None => return Ok(Outcome::Interrupted),
+            }
+        }
+        Ok(Outcome::Done { metrics: last, best: state.best.as_ref().map(|best| (best.metric, best.epoch)) })
+    }
+
+    fn enough(&self, state: &State<B>) -> bool {
+        self.lock.steps.is_some_and(|steps| state.global_step >= steps)
+    }
+
+    /// The steps of an epoch that are left; false if the user wants it to end.
+    fn epoch(&mut self, state: &mut State<B>) -> Result<bool> {
+        let task = self.task;
+        for examples in task.training(state.epoch, state.step_in_epoch)? {
+            if self.enough(state) {
+                break;
+            }
+            if (self.stop)() {
+                self.save(state, Slot::Last)?;
+                return Ok(false);
+            }
+            let samples_loss = self.step(state, examples?)?;
+            let (samples, loss, lr) = samples_loss;
+            state.step_in_epoch += 1;
+            state.global_step += 1;
+            state.loss_sum += loss;
+            self.metrics.append(
+                state.global_step,
+                &json!({ "kind": "step", "epoch": state.epoch, "loss": loss, "lr": lr }),
+            )?;
+            self.observer.event(Event::Step { epoch: state.epoch, step: state.step_in_epoch, loss, lr, samples });
+            for line in task.damage() {
+                self.observer.event(Event::Warning(line));
+            }
+            let due = match self.lock.checkpoint_steps {
+                Some(steps) => state.global_step.is_multiple_of(steps.max(1)),
+                None => self.saved.elapsed() >= CHECKPOINT_EVERY,
+            };
+            if due {
+                self.save(state, Slot::Last)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// One step; gives its number of samples, its loss and its learning rate.
+    fn step(&mut self, state: &mut State<B>, examples: Examples) -> Result<(usize, f64, f64)> {
+        let samples = examples.labels.len();
+        let lr = self.schedule.lr(self.optimizer.lr, state.epoch, state.step_in_epoch, self.steps_per_epoch);
+        let mut tracked: Vec<FloatTensor<Autodiff<B>>> =
+            state.parameters.iter().map(|tensor| Autodiff::<B>::from_inner(tensor.clone())).collect();
+        for trained in &state.trained {
+            let leaf = tracked[trained.index].clone();
+            tracked[trained.index] = <Autodiff<B> as burn::tensor::ops::FloatTensorOps<_>>::float_set_require_grad(leaf, true);
+        }
+        let inputs = examples
+            .inputs
+            .into_iter()
+            .map(|(dims, values)| Stream::new(Autodiff::<B>::from_inner(tensor::<B>(values, &dims, &self.device))))
+            .collect();
+        let targets =
+            Autodiff::<B>::from_inner(tensor::<B>(examples.targets, &[samples, self.task.classes()], &self.device));
+        let mut pass = Pass { training: Some(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch)) };
+        let Some(output) = self.network.forward(inputs, &tracked, &mut pass).into_iter().next() else {
+            return Err(Failure::new("the model gives nothing to train"));
+        };
+        let loss = Autodiff::<B>::fused_softmax_cross_entropy(output.tensor, targets);
+        let value = f64::from(values::<B>(Autodiff::<B>::inner(loss.clone()))[0]);
+        if !value.is_finite() {
+            return Err(Failure::new(format!(
+                "the loss is {value} at epoch {}, step {}",
+                state.epoch,
+                state.step_in_epoch + 1
+            ))
+            .note(format!("the learning rate there is {lr:.3e}"))
+            .note("the last checkpoint is from before, and is unharmed")
+            .help("lower the learning rate (`--set train.lr=…`), warm up longer, or look at the data for numbers that are none"));
+        }
+        let mut gradients = Autodiff::<B>::backward(loss);
+        let mut found = Vec::with_capacity(state.trained.len());
+        for trained in &state.trained {
+            found.push(Autodiff::<B>::grad_remove(&tracked[trained.index], &mut gradients));
+        }
+        // The tape holds the parameters; without it they can change in place.
+        drop(tracked);
+        drop(gradients);
+        if let Some(limit) = self.clip {
+            self.clip_to(&mut found, limit, state)?;
+        }
+        // A step number beyond u32 would take centuries.
+        let step = u32::try_from(state.global_step + 1).unwrap_or(u32::MAX);
+        for (trained, gradient) in state.trained.iter_mut().zip(found) {
+            let Some(gradient) = gradient else { continue };
+            let weight_decay = if trained.decay { self.optimizer.weight_decay } else { 0.0 };
+            let settings = AdamW { lr, weight_decay, ..self.optimizer };
+            let empty = || tensor::<B>(vec![0.0], &[1], &self.device);
+            // Taken out rather than cloned: the only handle to a tensor lets the step work in place.
+            let parameter = std::mem::replace(&mut state.parameters[trained.index], empty());
+            let m = std::mem::replace(&mut trained.m, empty());
+            let v = std::mem::replace(&mut trained.v, empty());
+            let [parameter, m, v] = B::fused_adamw_step(parameter, gradient, m, v, step, settings);
+            if let (Some(decay), Some(average)) = (self.ema, trained.average.take()) {
+                trained.average = Some(averaged::<B>(average, parameter.clone(), decay));
+            }
+            state.parameters[trained.index] = parameter;
+            trained.m = m;
+            trained.v = v;
+        }
+        Ok((samples, value, lr))
+    }
+
+    /// Scales the gradients so that their norm over all parameters is at most `limit`.
+    fn clip_to(&self, gradients: &mut [Option<FloatTensor<B>>], limit: f64, state: &State<B>) -> Result<()> {
+        let numbers: Vec<Vec<f32>> = gradients.iter().flatten().map(|gradient| values::<B>(gradient.clone())).collect();
+        let slices: Vec<&[f32]> = numbers.iter().map(Vec::as_slice).collect();
+        let clipped = clip::clip(&slices, limit)
+            .map_err(|failure| failure.note(format!("at epoch {}, step {}", state.epoch, state.step_in_epoch + 1)))?;
+        if clipped.factor < 1.0 {
+            for gradient in gradients.iter_mut().flatten() {
+                let dims = gradient.shape().to_vec();
+                let factor = tensor::<B>(vec![clipped.factor], &vec![1; dims.len()], &self.device);
+                *gradient = B::float_mul(gradient.clone(), factor);
+            }
+        }
+        Ok(())
+    }
+
+    /// Evaluation, the epoch's line in the metrics, checkpoints; `None` if the user wants it to end.
+    fn finish_epoch(&mut self, state: &mut State<B>) -> Result<Option<Vec<(String, f64)>>> {
+        let Some(measured) = self.measure(state)? else {
+            self.save(state, Slot::Last)?;
+            return Ok(None);
+        };
+        let loss = state.loss_sum / state.step_in_epoch.max(1) as f64;
+        let first = measured.first().filter(|(name, _)| name != "loss").map(|(_, value)| *value);
+        let best = first.is_some_and(|value| state.best.as_ref().is_none_or(|best| value > best.metric));
+        if let (true, Some(metric)) = (best, first) {
+            state.best = Some(Best { metric, epoch: state.epoch });
+        }
+        let mut record = Map::new();
+        record.insert("kind".into(), json!("epoch"));
+        record.insert("epoch".into(), json!(state.epoch));
+        record.insert("train_loss".into(), json!(loss));
+        for (name, value) in &measured {
+            record.insert(format!("val_{name}"), json!(value));
+        }
+        self.metrics.append(state.global_step, &record)?;
+        self.observer.event(Event::Epoch { epoch: state.epoch, loss, metrics: measured.clone(), best });
+        state.epoch += 1;
+        state.step_in_epoch = 0;
+        state.loss_sum = 0.0;
+        self.save(state, Slot::Last)?;
+        if best {
+            self.save(state, Slot::Best)?;
+        }
+        Ok(Some(measured))
+    }
+
+    fn measure(&mut self, state: &State<B>) -> Result<Option<Vec<(String, f64)>>> {
+        let metrics = &self.experiment.eval;
+        evaluate(&self.evaluating, &state.parameters, self.task, metrics, &self.device, self.observer, self.stop)
+    }
+
+    fn save(&mut self, state: &State<B>, slot: Slot) -> Result<()> {
+        self.metrics.sync()?;
+        let graph = self.network.graph();
+        let named = |name: String, tensor: &FloatTensor<B>| {
+            let dims = tensor.shape().to_vec();
+            Tensor::new(name, dims, values::<B>(tensor.clone()))
+        };
+        let path = |trained: &Trained<B>| graph.parameters[trained.index].path.clone();
+        let model: Vec<_> =
+            state.trained.iter().map(|trained| named(path(trained), &state.parameters[trained.index])).collect();
+        let optimizer: Vec<_> = state
+            .trained
+            .iter()
+            .flat_map(|trained| {
+                let path = path(trained);
+                [named(format!("{path}.m"), &trained.m), named(format!("{path}.v"), &trained.v)]
+            })
+            .collect();
+        let average: Option<Vec<_>> = state
+            .trained
+            .iter()
+            .map(|trained| trained.average.as_ref().map(|average| named(path(trained), average)))
+            .collect();
+        let saved = TrainState {
+            epoch: state.epoch,
+            step_in_epoch: state.step_in_epoch,
+            global_step: state.global_step,
+            seed: self.seeds.seed(),
+            best: state.best.clone(),
+            spec_hash: self.lock.spec.clone(),
+            extra: json!({ "loss_sum": state.loss_sum.to_bits().to_string() }),
+        };
+        self.store.save(
+            slot,
+            Checkpoint { state: &saved, model: &model, optimizer: &optimizer, ema: average.as_deref() },
+        )?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+}
+
+/// decay · average + (1 - decay) · parameter (timm's ModelEma, paper.md §3.3).
+fn averaged<B: Kernels>(average: FloatTensor<B>, parameter: FloatTensor<B>, decay: f64) -> FloatTensor<B> {
+    B::float_add(
+        B::float_mul_scalar(average, burn::tensor::Scalar::from(decay)),
+        B::float_mul_scalar(parameter, burn::tensor::Scalar::from(1.0 - decay)),
+    )
+}

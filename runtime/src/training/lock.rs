@@ -1,0 +1,93 @@
+//! `lmv.lock`: what a run was made of, so that it can be made again and a resumed run can tell that nothing changed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, Result};
+use crate::training::atomic_file::write_atomic;
+
+/// The name of the file in a run's folder.
+pub const NAME: &str = "lmv.lock";
+
+/// What a run was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lock {
+    /// The version of lmvc that made the run.
+    pub lmvc: String,
+    /// The seed.
+    pub seed: u64,
+    /// The device that it ran on first.
+    pub device: String,
+    /// What the command line set, in its order.
+    pub set: Vec<(String, String)>,
+    /// Steps after which the run ends early, if it was asked to.
+    pub steps: Option<u64>,
+    /// Steps between checkpoints within an epoch, if it was asked for.
+    pub checkpoint_steps: Option<u64>,
+    /// BLAKE3 of the spec.
+    pub spec: String,
+    /// BLAKE3 of the library that it was checked with.
+    pub library: String,
+    /// BLAKE3 over the names and sizes of the data's files.
+    pub data: String,
+    /// BLAKE3 over the pretrained tensors that were used, by the name of their weights.
+    pub weights: BTreeMap<String, String>,
+}
+
+impl Lock {
+    /// Reads the lock of a run's folder.
+    ///
+    /// # Errors
+    /// No such file, or one that is no lock.
+    pub fn read(run: &Path) -> Result<Self> {
+        let path = run.join(NAME);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Failure::at(&path, format!("cannot be read: {error}"))
+                .help("is this the folder of a run? it holds spec.lmv, lmv.lock and checkpoints/")
+        })?;
+        serde_json::from_str(&text).map_err(|error| Failure::at(&path, format!("is no lock file: {error}")))
+    }
+
+    /// Writes the lock into a run's folder.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn write(&self, run: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::new(format!("the lock cannot be written: {error}")))?;
+        write_atomic(&run.join(NAME), |out| writeln!(out, "{text}"))
+    }
+
+    /// Whether what a run is resumed with is what it was made of.
+    ///
+    /// # Errors
+    /// What has changed, a line each.
+    pub fn unchanged(&self, now: &Lock, run: &Path) -> Result<()> {
+        let mut changed = Vec::new();
+        let mut hold = |what: &str, then: &str, now: &str| {
+            if then != now {
+                changed.push(format!("{what} was {}, and is {}", short(then), short(now)));
+            }
+        };
+        hold("the spec", &self.spec, &now.spec);
+        hold("the library of lmvc", &self.library, &now.library);
+        hold("the listing of the data", &self.data, &now.data);
+        for (name, then) in &self.weights {
+            hold(&format!("the weights `{name}`"), then, now.weights.get(name).map_or("gone", String::as_str));
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut failure = Failure::at(run.join(NAME), "the run cannot go on as it was: what it is made of has changed");
+        for line in changed {
+            failure = failure.note(line);
+        }
+        Err(failure.help("put back what changed, or begin a new run"))
+    }
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

@@ -1,0 +1,143 @@
+//! A file of weights, read at places.
+//!
+//! Reads by position, not a memory map: a map of a file that another program cuts short kills the process with a
+//! signal, where a read gives an error that can be said. It also needs no `unsafe`, and any number of threads can read
+//! at once.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Failure, Result};
+
+/// An open file with the length it had when it was opened.
+#[derive(Debug)]
+pub(super) struct WeightFile {
+    file: File,
+    path: PathBuf,
+    len: u64,
+}
+
+impl WeightFile {
+    pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
+        let cannot = |e: io::Error| Failure::at(path, format!("cannot be opened: {e}"));
+        let file = File::open(path).map_err(cannot)?;
+        let meta = file.metadata().map_err(cannot)?;
+        if !meta.is_file() {
+            return Err(Failure::at(path, "is not a file, and a file of weights was expected"));
+        }
+        Ok(Arc::new(Self { file, path: path.to_path_buf(), len: meta.len() }))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The `len` bytes from `offset` on. The range is held against the file before anything is allocated.
+    pub(super) fn bytes(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let end = offset.checked_add(len as u64).filter(|end| *end <= self.len).ok_or_else(|| {
+            Failure::at(
+                &self.path,
+                format!("is cut short: bytes {offset} to {offset} + {len} were expected, and it has {}", self.len),
+            )
+            .help("download or copy the file again")
+        })?;
+        let mut bytes = zeroed(&self.path, len)?;
+        let mut done = 0;
+        while done < len {
+            match self.read_at(offset + done as u64, &mut bytes[done..]) {
+                Ok(0) => {
+                    return Err(Failure::at(
+                        &self.path,
+                        format!("became shorter while it was read: {end} bytes were there"),
+                    )
+                    .help("make sure that nothing writes to the file, and start again"));
+                }
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Failure::at(&self.path, format!("cannot be read: {e}"))),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Up to `len` bytes from the beginning.
+    pub(super) fn beginning(&self, len: usize) -> Result<Vec<u8>> {
+        self.bytes(0, usize::try_from(self.len).unwrap_or(usize::MAX).min(len))
+    }
+
+    #[cfg(unix)]
+    fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.file, to, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(&self.file, to, offset)
+    }
+}
+
+/// `len` zeros, or a failure where the machine has no room for them.
+pub(super) fn zeroed(path: &Path, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(len)
+        .map_err(|_| Failure::at(path, format!("holds a tensor of {len} bytes, and there is no memory for it")))?;
+    bytes.resize(len, 0);
+    Ok(bytes)
+}
+
+/// A place in a file, for readers that want [`Read`] and [`Seek`]. Clones are independent of one another.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor {
+    file: Arc<WeightFile>,
+    at: u64,
+}
+
+impl Cursor {
+    pub(super) fn new(file: Arc<WeightFile>) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl Read for Cursor {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(self.at, to)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Cursor {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(n) => Some(n),
+            SeekFrom::End(n) => self.file.len.checked_add_signed(n),
+            SeekFrom::Current(n) => self.at.checked_add_signed(n),
+        };
+        self.at =
+            at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a place before the file's beginning"))?;
+        Ok(self.at)
+    }
+}
+
+/// Text of a file as a message shows it: control characters written out, and no longer than a line.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut out = String::new();
+    for c in text.chars().take(LONGEST) {
+        match c {
+            '"' | '\'' | '\\' => out.push(c),
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out
+}

@@ -1,0 +1,583 @@
+//! One block of a language model, out of whichever layout its checkpoint has (paper.md §2).
+
+use serde_json::Value;
+
+use super::checkpoint::Checkpoint;
+use super::file::shown;
+use super::layout::file_name;
+use super::names::nearest;
+use crate::error::{Failure, Result};
+
+/// What a spec declares about a language model: `llm llama7b = llama(dim = 4096, …)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LlmSizes {
+    /// `llama` or `opt`.
+    pub family: String,
+    /// The width of the stream.
+    pub dim: usize,
+    /// Heads of the queries.
+    pub heads: usize,
+    /// Heads of the keys and values.
+    pub kv_heads: usize,
+    /// The width inside the feed-forward part.
+    pub ffn: usize,
+    /// The number of blocks.
+    pub layers: usize,
+    /// What its norms add under the root.
+    pub eps: f64,
+    /// Whether norms stand before attention and feed-forward (all but OPT-350M).
+    pub norm_first: bool,
+}
+
+/// One way to name the tensors of a block: what may stand before the layer's number, and theirs for each of ours.
+struct Naming {
+    family: &'static str,
+    prefixes: &'static [&'static str],
+    /// Ours, theirs.
+    locals: &'static [(&'static str, &'static str)],
+    /// Whether q and k have Meta's order of rows where the checkpoint is Meta's.
+    meta: bool,
+}
+
+/// All namings, the usual one of a family first.
+const NAMINGS: &[Naming] = &[
+    Naming {
+        family: "llama",
+        // The second as saved from the model without its head, the others as parts of vision-language models.
+        prefixes: &["model.layers.", "layers.", "language_model.model.layers.", "model.language_model.layers."],
+        locals: &[
+            ("attention.wq.weight", "self_attn.q_proj.weight"),
+            ("attention.wk.weight", "self_attn.k_proj.weight"),
+            ("attention.wv.weight", "self_attn.v_proj.weight"),
+            ("attention.wo.weight", "self_attn.o_proj.weight"),
+            ("feed_forward.w1.weight", "mlp.gate_proj.weight"),
+            ("feed_forward.w2.weight", "mlp.down_proj.weight"),
+            ("feed_forward.w3.weight", "mlp.up_proj.weight"),
+            ("attention_norm.weight", "input_layernorm.weight"),
+            ("ffn_norm.weight", "post_attention_layernorm.weight"),
+        ],
+        meta: false,
+    },
+    Naming {
+        family: "llama",
+        prefixes: &["layers."],
+        locals: &[
+            ("attention.wq.weight", "attention.wq.weight"),
+            ("attention.wk.weight", "attention.wk.weight"),
+            ("attention.wv.weight", "attention.wv.weight"),
+            ("attention.wo.weight", "attention.wo.weight"),
+            ("feed_forward.w1.weight", "feed_forward.w1.weight"),
+            ("feed_forward.w2.weight", "feed_forward.w2.weight"),
+            ("feed_forward.w3.weight", "feed_forward.w3.weight"),
+            ("attention_norm.weight", "attention_norm.weight"),
+            ("ffn_norm.weight", "ffn_norm.weight"),
+        ],
+        meta: true,
+    },
+    Naming {
+        family: "opt",
+        prefixes: &["model.decoder.layers.", "decoder.layers.", "layers."],
+        locals: &[
+            ("self_attn.q_proj.weight", "self_attn.q_proj.weight"),
+            ("self_attn.q_proj.bias", "self_attn.q_proj.bias"),
+            ("self_attn.k_proj.weight", "self_attn.k_proj.weight"),
+            ("self_attn.k_proj.bias", "self_attn.k_proj.bias"),
+            ("self_attn.v_proj.weight", "self_attn.v_proj.weight"),
+            ("self_attn.v_proj.bias", "self_attn.v_proj.bias"),
+            ("self_attn.out_proj.weight", "self_attn.out_proj.weight"),
+            ("self_attn.out_proj.bias", "self_attn.out_proj.bias"),
+            ("self_attn_layer_norm.weight", "self_attn_layer_norm.weight"),
+            ("self_attn_layer_norm.bias", "self_attn_layer_norm.bias"),
+            ("fc1.weight", "fc1.weight"),
+            ("fc1.bias", "fc1.bias"),
+            ("fc2.weight", "fc2.weight"),
+            ("fc2.bias", "fc2.bias"),
+            ("final_layer_norm.weight", "final_layer_norm.weight"),
+            ("final_layer_norm.bias", "final_layer_norm.bias"),
+        ],
+        meta: false,
+    },
+];
+
+/// The checkpoint's name for our tensor `local` (such as `attention.wq.weight`) of block `layer`.
+///
+/// # Errors
+/// When the checkpoint has it under none of the names that the family uses.
+pub fn block_tensor(checkpoint: &Checkpoint, family: &str, layer: usize, local: &str) -> Result<String> {
+    find(checkpoint, family, layer, local).map(|(name, _)| name)
+}
+
+/// The name, and whether it is one of Meta's.
+fn find(checkpoint: &Checkpoint, family: &str, layer: usize, local: &str) -> Result<(String, bool)> {
+    let mut tried = Vec::new();
+    for naming in NAMINGS.iter().filter(|naming| naming.family == family) {
+        let Some((_, theirs)) = naming.locals.iter().find(|(ours, _)| *ours == local) else { continue };
+        for prefix in naming.prefixes {
+            let name = format!("{prefix}{layer}.{theirs}");
+            if checkpoint.contains(&name) {
+                return Ok((name, naming.meta));
+            }
+            tried.push((name, *prefix));
+        }
+    }
+    if tried.is_empty() {
+        return Err(Failure::at(
+            checkpoint.path(),
+            format!("cannot give `{}`: no block of family `{}` has a tensor of this name", shown(local), shown(family)),
+        ));
+    }
+    let names: Vec<String> = tried.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let failure =
+        Failure::at(checkpoint.path(), format!("holds no `{local}` of block {layer} of a model of family `{family}`"))
+            .note(format!("it was sought as {}", names.join(", ")));
+    let held = tried.iter().filter_map(|(_, prefix)| last_layer(checkpoint, prefix)).max();
+    Err(match held {
+        Some(last) if last < layer => failure
+            .note(format!("its blocks are 0 to {last}"))
+            .help("take a block that it has, or give a checkpoint of the model that the spec declares"),
+        _ => match tried.iter().find_map(|(name, _)| nearest(name, checkpoint.names())) {
+            Some(near) => failure.note(format!("the nearest name in it is `{}`", shown(near))),
+            None => failure,
+        }
+        .help(format!("give a checkpoint of family `{family}` in Hugging Face's or Meta's layout")),
+    })
+}
+
+/// The highest number that follows `prefix` in a name.
+fn last_layer(checkpoint: &Checkpoint, prefix: &str) -> Option<usize> {
+    checkpoint.names().filter_map(|name| name.strip_prefix(prefix)?.split('.').next()?.parse().ok()).max()
+}
+
+/// Our tensor `local` of block `layer`, row-major, which must have the shape `expected`.
+///
+/// Rows of q and k come in Hugging Face's order, the two rotary halves of a head one after the other, whichever layout
+/// the checkpoint has: Meta's are put into that order here (paper.md §2.2), so that rotary code knows one layout.
+///
+/// # Errors
+/// When it is not there, has another shape, or cannot be read.
+pub fn read_block_tensor(
+    checkpoint: &Checkpoint,
+    sizes: &LlmSizes,
+    layer: usize,
+    local: &str,
+    expected: &[usize],
+) -> Result<Vec<f32>> {
+    let (name, meta) = find(checkpoint, &sizes.family, layer, local)?;
+    let info = checkpoint.require(&name)?;
+    if info.shape != expected {
+        return Err(Failure::at(
+            checkpoint.path(),
+            format!("holds tensor `{}` as {:?}, and {expected:?} was expected for `{local}`", shown(&name), info.shape),
+        )
+        .help("give a checkpoint of the model that the spec declares, or declare the sizes of this one"));
+    }
+    let numbers = checkpoint.read_f32(&name)?;
+    let heads = match local {
+        "attention.wq.weight" => sizes.heads,
+        "attention.wk.weight" => sizes.kv_heads,
+        _ => return Ok(numbers),
+    };
+    if !(meta && checkpoint.is_meta()) {
+        return Ok(numbers);
+    }
+    let rows = expected.first().copied().unwrap_or(0);
+    if heads == 0 || !rows.is_multiple_of(heads * 2) {
+        return Err(Failure::at(
+            checkpoint.path(),
+            format!("holds tensor `{}` with {rows} rows, which are no pairs for {heads} heads", shown(&name)),
+        ));
+    }
+    Ok(halves_from_pairs(&numbers, heads, rows))
+}
+
+/// Rows as [heads, hd / 2, 2] to rows as [heads, 2, hd / 2].
+fn halves_from_pairs(numbers: &[f32], heads: usize, rows: usize) -> Vec<f32> {
+    let (width, per_head) = (numbers.len() / rows.max(1), rows / heads);
+    let mut out = Vec::with_capacity(numbers.len());
+    for head in 0..heads {
+        for half in 0..2 {
+            for pair in 0..per_head / 2 {
+                let row = head * per_head + 2 * pair + half;
+                out.extend_from_slice(&numbers[row * width..][..width]);
+            }
+        }
+    }
+    out
+}
+
+/// One thing that the spec declares and a configuration says.
+struct Said {
+    ours: &'static str,
+    declared: String,
+    theirs: &'static str,
+    found: String,
+    agree: bool,
+}
+
+/// Compares what the spec declares of language model `name` with `config.json` or `params.json` of its checkpoint, as
+/// far as these say it. A checkpoint without either passes: the shapes of its tensors are held against the sizes when
+/// they are read.
+///
+/// # Errors
+/// When they disagree, with every disagreement and the declaration that would fit.
+pub fn check_config(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Result<()> {
+    let (Some(config), Some(path)) = (checkpoint.config(), checkpoint.config_path()) else { return Ok(()) };
+    let file = file_name(path);
+    let said = if file == "params.json" { meta_says(config, sizes) } else { hugging_face_says(config, sizes) };
+    let against: Vec<&Said> = said.iter().filter(|s| !s.agree).collect();
+    if against.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::at(path, format!("is of another model than `{name}` as the spec declares it"));
+    for s in &against {
+        let by = if s.ours == s.theirs { String::new() } else { format!(" ({})", s.theirs) };
+        failure.notes.push(format!(
+            "{name} is declared with {} = {}, and {file} of this checkpoint says {}{by}",
+            s.ours, s.declared, s.found
+        ));
+    }
+    Err(failure.help(format!(
+        "give the checkpoint of `{name}` with `--weights {name}=DIR`, or declare what this one is: {}",
+        declaration(name, sizes, &said)
+    )))
+}
+
+/// `llm name = family(…)` with what the configuration says where it says something.
+fn declaration(name: &str, sizes: &LlmSizes, said: &[Said]) -> String {
+    let of = |ours: &str, declared: String| {
+        let found = said.iter().find(|s| s.ours == ours && !s.agree).map(|s| s.found.clone());
+        format!("{ours} = {}", found.unwrap_or(declared))
+    };
+    let family =
+        said.iter().find(|s| s.ours == "family" && !s.agree).map_or(sizes.family.as_str(), |s| s.found.as_str());
+    let mut parts = vec![of("dim", sizes.dim.to_string()), of("heads", sizes.heads.to_string())];
+    if family == "llama" {
+        parts.push(of("kv_heads", sizes.kv_heads.to_string()));
+    }
+    parts.push(of("ffn", sizes.ffn.to_string()));
+    parts.push(of("layers", sizes.layers.to_string()));
+    match family {
+        "opt" => parts.push(of("norm_first", sizes.norm_first.to_string())),
+        _ => parts.push(of("eps", format!("{:e}", sizes.eps))),
+    }
+    format!("`llm {name} = {family}({})`", parts.join(", "))
+}
+
+fn whole(config: &Value, ours: &'static str, declared: usize, theirs: &'static str) -> Option<Said> {
+    let value = config.get(theirs).filter(|value| !value.is_null())?;
+    let agree = value.as_u64() == Some(declared as u64);
+    Some(Said { ours, declared: declared.to_string(), theirs, found: shown(&value.to_string()), agree })
+}
+
+fn eps(config: &Value, declared: f64, theirs: &'static str) -> Option<Said> {
+    let value = config.get(theirs).filter(|value| !value.is_null())?;
+    // Configurations written by way of 32-bit floats have 9.99999974e-6 for 1e-5.
+    let agree = value.as_f64().is_some_and(|found| (found - declared).abs() <= 1e-6 * declared.abs());
+    let found = value.as_f64().map_or_else(|| shown(&value.to_string()), |found| format!("{found:e}"));
+    Some(Said { ours: "eps", declared: format!("{declared:e}"), theirs, found, agree })
+}
+
+/// `theirs`, or a size that follows from others where it is not said.
+fn derived(ours: &'static str, declared: usize, theirs: &'static str, found: Option<u64>) -> Option<Said> {
+    let found = found?;
+    Some(Said {
+        ours,
+        declared: declared.to_string(),
+        theirs,
+        found: found.to_string(),
+        agree: found == declared as u64,
+    })
+}
+
+fn hugging_face_says(config: &Value, sizes: &LlmSizes) -> Vec<Said> {
+    // Other types exist whose blocks are one of these two, and are let pass: names and shapes decide.
+    let family = config.get("model_type").and_then(Value::as_str).filter(|found| ["llama", "opt"].contains(found)).map(
+        |found| Said {
+            ours: "family",
+            declared: sizes.family.clone(),
+            theirs: "model_type",
+            found: found.to_string(),
+            agree: found == sizes.family,
+        },
+    );
+    let mut said = vec![
+        family,
+        whole(config, "dim", sizes.dim, "hidden_size"),
+        whole(config, "heads", sizes.heads, "num_attention_heads"),
+        whole(config, "layers", sizes.layers, "num_hidden_layers"),
+    ];
+    // What the file is decides which fields it has, even where the spec says another family.
+    if config.get("model_type").and_then(Value::as_str).unwrap_or(&sizes.family) == "opt" {
+        said.push(whole(config, "ffn", sizes.ffn, "ffn_dim"));
+        said.push(config.get("do_layer_norm_before").filter(|v| !v.is_null()).map(|value| Said {
+            ours: "norm_first",
+            declared: sizes.norm_first.to_string(),
+            theirs: "do_layer_norm_before",
+            found: shown(&value.to_string()),
+            agree: value.as_bool() == Some(sizes.norm_first),
+        }));
+    } else {
+        said.push(whole(config, "ffn", sizes.ffn, "intermediate_size"));
+        said.push(whole(config, "kv_heads", sizes.kv_heads, "num_key_value_heads").or_else(|| {
+            let heads = config.get("num_attention_heads").and_then(Value::as_u64);
+            derived("kv_heads", sizes.kv_heads, "num_attention_heads, as there are no num_key_value_heads", heads)
+        }));
+        said.push(eps(config, sizes.eps, "rms_norm_eps"));
+    }
+    said.into_iter().flatten().collect()
+}
+
+fn meta_says(config: &Value, sizes: &LlmSizes) -> Vec<Said> {
+    let heads = config.get("n_heads").and_then(Value::as_u64);
+    let family = (sizes.family != "llama").then(|| Said {
+        ours: "family",
+        declared: sizes.family.clone(),
+        theirs: "Meta's layout",
+        found: "llama".into(),
+        agree: false,
+    });
+    let said = [
+        family,
+        whole(config, "dim", sizes.dim, "dim"),
+        whole(config, "heads", sizes.heads, "n_heads"),
+        whole(config, "kv_heads", sizes.kv_heads, "n_kv_heads")
+            .or_else(|| derived("kv_heads", sizes.kv_heads, "n_heads, as there are no n_kv_heads", heads)),
+        derived("ffn", sizes.ffn, "from dim, multiple_of and ffn_dim_multiplier", meta_ffn(config)),
+        whole(config, "layers", sizes.layers, "n_layers"),
+        eps(config, sizes.eps, "norm_eps"),
+    ];
+    said.into_iter().flatten().collect()
+}
+
+/// The width inside the feed-forward part, as Meta's code computes it: two thirds of 4 × dim, times the multiplier if
+/// there is one, rounded up to a multiple. `None` where the file does not say enough, or nothing that can be.
+fn meta_ffn(config: &Value) -> Option<u64> {
+    let dim = config.get("dim")?.as_u64()?;
+    let multiple = config.get("multiple_of")?.as_u64().filter(|m| *m > 0)?;
+    let mut hidden = dim.checked_mul(8)? / 3;
+    if let Some(factor) = config.get("ffn_dim_multiplier").and_then(Value::as_f64) {
+        // Python's `int` cuts off the fraction, as does this.
+        hidden = (factor * hidden as f64) as u64;
+    }
+    hidden.div_ceil(multiple).checked_mul(multiple)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made;
+    use super::*;
+
+    fn sizes() -> LlmSizes {
+        LlmSizes {
+            family: "llama".into(),
+            dim: 4,
+            heads: 1,
+            kv_heads: 1,
+            ffn: 8,
+            layers: 2,
+            eps: 1e-6,
+            norm_first: true,
+        }
+    }
+
+    /// A checkpoint with these names, each a vector of one, and perhaps a configuration.
+    fn with(names: &[&str], config: Option<(&str, &str)>) -> (tempfile::TempDir, Checkpoint) {
+        let dir = tempfile::tempdir().unwrap();
+        let tensors: Vec<(&str, &[usize], &[f32])> = names.iter().map(|name| (*name, &[1][..], &[0.0][..])).collect();
+        match config {
+            Some(("params.json", _)) => made::torch_dict(&dir.path().join("consolidated.00.pth"), &tensors),
+            _ => made::safetensors(&dir.path().join("model.safetensors"), &tensors),
+        }
+        if let Some((file, json)) = config {
+            std::fs::write(dir.path().join(file), json).unwrap();
+        }
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        (dir, checkpoint)
+    }
+
+    #[test]
+    fn each_layout_has_its_names() {
+        for (family, local, theirs) in [
+            ("llama", "attention.wq.weight", "model.layers.1.self_attn.q_proj.weight"),
+            ("llama", "feed_forward.w2.weight", "layers.1.mlp.down_proj.weight"),
+            ("llama", "ffn_norm.weight", "layers.1.ffn_norm.weight"),
+            ("llama", "attention.wo.weight", "language_model.model.layers.1.self_attn.o_proj.weight"),
+            ("opt", "fc1.bias", "model.decoder.layers.1.fc1.bias"),
+            ("opt", "self_attn.out_proj.weight", "decoder.layers.1.self_attn.out_proj.weight"),
+            ("opt", "final_layer_norm.bias", "layers.1.final_layer_norm.bias"),
+        ] {
+            let (_dir, c) = with(&[theirs], None);
+            assert_eq!(block_tensor(&c, family, 1, local).unwrap(), theirs);
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_not_there() {
+        let (_dir, c) =
+            with(&["model.layers.0.self_attn.q_proj.weight", "model.layers.1.self_attn.q_proj.weight"], None);
+        let failure = block_tensor(&c, "llama", 31, "attention.wq.weight").unwrap_err();
+        assert_eq!(failure.what, "holds no `attention.wq.weight` of block 31 of a model of family `llama`");
+        assert!(failure.notes[0].contains("`layers.31.attention.wq.weight`"));
+        assert_eq!(failure.notes[1], "its blocks are 0 to 1");
+        let failure = block_tensor(&c, "llama", 1, "attention.wk.weight").unwrap_err();
+        assert!(failure.notes[1].contains("the nearest name in it is `model.layers."), "{failure}");
+        assert!(
+            block_tensor(&c, "llama", 0, "attention.wx.weight")
+                .unwrap_err()
+                .what
+                .contains("no block of family `llama`")
+        );
+        assert!(block_tensor(&c, "gpt", 0, "attention.wq.weight").unwrap_err().what.contains("family `gpt`"));
+    }
+
+    #[test]
+    fn meta_rows_come_in_halves() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        let tensors: [(&str, &[usize], &[f32]); 3] = [
+            ("layers.0.attention.wq.weight", &[8, 2], &rows),
+            ("layers.0.attention.wv.weight", &[8, 2], &rows),
+            ("layers.0.attention.inner_attention.rope.freqs", &[1], &[0.0]),
+        ];
+        made::torch_dict(&dir.path().join("w.pth"), &tensors);
+        let c = Checkpoint::open(dir.path()).unwrap();
+        let two = LlmSizes { heads: 2, ..sizes() };
+        let q = read_block_tensor(&c, &two, 0, "attention.wq.weight", &[8, 2]).unwrap();
+        let order: Vec<usize> = q.chunks(2).map(|row| row[0] as usize / 2).collect();
+        assert_eq!(order, [0, 2, 1, 3, 4, 6, 5, 7]);
+        assert_eq!(read_block_tensor(&c, &two, 0, "attention.wv.weight", &[8, 2]).unwrap(), rows);
+        let odd = LlmSizes { heads: 3, ..sizes() };
+        assert!(
+            read_block_tensor(&c, &odd, 0, "attention.wq.weight", &[8, 2])
+                .unwrap_err()
+                .what
+                .contains("no pairs for 3 heads")
+        );
+        // The same names without Meta's mark are ours, and are left alone.
+        let ours = dir.path().join("ours.safetensors");
+        made::safetensors(&ours, &tensors[..2]);
+        let c = Checkpoint::open(ours).unwrap();
+        assert_eq!(read_block_tensor(&c, &two, 0, "attention.wq.weight", &[8, 2]).unwrap(), rows);
+    }
+
+    #[test]
+    fn another_shape_says_both() {
+        let (dir, c) = with(&["model.layers.0.input_layernorm.weight"], None);
+        let failure = read_block_tensor(&c, &sizes(), 0, "attention_norm.weight", &[4096]).unwrap_err();
+        assert_eq!(failure.path.as_deref(), Some(dir.path()));
+        assert_eq!(
+            failure.what,
+            "holds tensor `model.layers.0.input_layernorm.weight` as [1], and [4096] was expected for `attention_norm.weight`"
+        );
+    }
+
+    #[test]
+    fn every_disagreement_is_listed() {
+        let json = r#"{"model_type":"llama","hidden_size":5120,"num_attention_heads":40,"intermediate_size":13824,
+            "num_hidden_layers":40,"rms_norm_eps":1e-6}"#;
+        let (dir, c) = with(&["a"], Some(("config.json", json)));
+        let declared = LlmSizes {
+            family: "llama".into(),
+            dim: 4096,
+            heads: 32,
+            kv_heads: 32,
+            ffn: 11008,
+            layers: 32,
+            eps: 1e-6,
+            norm_first: true,
+        };
+        let failure = check_config(&c, "llama7b", &declared).unwrap_err();
+        assert_eq!(failure.path, Some(dir.path().join("config.json")));
+        assert_eq!(
+            failure.notes,
+            [
+                "llama7b is declared with dim = 4096, and config.json of this checkpoint says 5120 (hidden_size)",
+                "llama7b is declared with heads = 32, and config.json of this checkpoint says 40 (num_attention_heads)",
+                "llama7b is declared with layers = 32, and config.json of this checkpoint says 40 (num_hidden_layers)",
+                "llama7b is declared with ffn = 11008, and config.json of this checkpoint says 13824 (intermediate_size)",
+                "llama7b is declared with kv_heads = 32, and config.json of this checkpoint says 40 (num_attention_heads, as there are no num_key_value_heads)",
+            ]
+        );
+        assert!(failure.help.unwrap().ends_with(
+            "`llm llama7b = llama(dim = 5120, heads = 40, kv_heads = 40, ffn = 13824, layers = 40, eps = 1e-6)`"
+        ));
+        let right = LlmSizes { dim: 5120, heads: 40, kv_heads: 40, ffn: 13824, layers: 40, ..declared };
+        assert_eq!(check_config(&c, "llama13b", &right), Ok(()));
+    }
+
+    #[test]
+    fn opt_and_its_norms() {
+        let json = r#"{"model_type":"opt","hidden_size":1024,"num_attention_heads":16,"ffn_dim":4096,"num_hidden_layers":24,
+            "do_layer_norm_before":false}"#;
+        let (_dir, c) = with(&["a"], Some(("config.json", json)));
+        let declared = LlmSizes {
+            family: "opt".into(),
+            dim: 1024,
+            heads: 16,
+            kv_heads: 16,
+            ffn: 4096,
+            layers: 24,
+            eps: 1e-5,
+            norm_first: true,
+        };
+        let failure = check_config(&c, "opt_350m", &declared).unwrap_err();
+        assert_eq!(
+            failure.notes,
+            [
+                "opt_350m is declared with norm_first = true, and config.json of this checkpoint says false (do_layer_norm_before)"
+            ]
+        );
+        assert_eq!(check_config(&c, "opt_350m", &LlmSizes { norm_first: false, ..declared.clone() }), Ok(()));
+        let failure =
+            check_config(&c, "x", &LlmSizes { family: "llama".into(), norm_first: false, ..declared }).unwrap_err();
+        assert_eq!(
+            failure.notes,
+            ["x is declared with family = llama, and config.json of this checkpoint says opt (model_type)"]
+        );
+    }
+
+    #[test]
+    fn meta_configurations() {
+        let json = r#"{"dim":4096,"multiple_of":256,"n_heads":32,"n_layers":32,"norm_eps":1e-05,"vocab_size":-1}"#;
+        let (_dir, c) = with(&["a"], Some(("params.json", json)));
+        let declared = LlmSizes {
+            family: "llama".into(),
+            dim: 4096,
+            heads: 32,
+            kv_heads: 32,
+            ffn: 11008,
+            layers: 32,
+            eps: 1e-6,
+            norm_first: true,
+        };
+        let failure = check_config(&c, "llama7b", &declared).unwrap_err();
+        assert_eq!(
+            failure.notes,
+            ["llama7b is declared with eps = 1e-6, and params.json of this checkpoint says 1e-5 (norm_eps)"]
+        );
+        assert_eq!(check_config(&c, "llama7b", &LlmSizes { eps: 1e-5, ..declared }), Ok(()));
+        // LLaMA-2 70B and LLaMA-3 8B.
+        let ffn = |json: &str| meta_ffn(&serde_json::from_str(json).unwrap());
+        assert_eq!(ffn(r#"{"dim":8192,"multiple_of":4096,"ffn_dim_multiplier":1.3}"#), Some(28672));
+        assert_eq!(ffn(r#"{"dim":4096,"multiple_of":1024,"ffn_dim_multiplier":1.3}"#), Some(14336));
+        assert_eq!(ffn(r#"{"dim":64,"multiple_of":32}"#), Some(192));
+        assert_eq!(ffn(r#"{"dim":18446744073709551615,"multiple_of":32}"#), None);
+        assert_eq!(ffn(r#"{"dim":64,"multiple_of":0}"#), None);
+        assert_eq!(ffn(r#"{"dim":64,"multiple_of":32,"ffn_dim_multiplier":1e300}"#), None);
+    }
+
+    #[test]
+    fn a_configuration_of_the_wrong_type_disagrees() {
+        let (_dir, c) = with(
+            &["a"],
+            Some(("config.json", r#"{"hidden_size":"wide","num_key_value_heads":null,"rms_norm_eps":null}"#)),
+        );
+        let failure = check_config(&c, "x", &sizes()).unwrap_err();
+        assert_eq!(
+            failure.notes,
+            ["x is declared with dim = 4, and config.json of this checkpoint says \"wide\" (hidden_size)"]
+        );
+        let (_dir, c) = with(&["a"], None);
+        assert_eq!(check_config(&c, "x", &sizes()), Ok(()));
+    }
+}

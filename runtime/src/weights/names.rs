@@ -1,0 +1,355 @@
+//! From our parameter names to those of a checkpoint.
+//!
+//! Each library layer says in a table what its parts are called in the checkpoints that exist (paper.md §A). Here the
+//! table that fits a checkpoint is found, or the reason why none does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use super::checkpoint::Checkpoint;
+use super::file::shown;
+use crate::error::{Failure, Result};
+
+/// How many names a message lists of each kind.
+const LISTED: usize = 12;
+
+/// A table from our names to the names of a family of checkpoints.
+///
+/// In a pattern `{i}`, `{j}` and so on stand for a whole number, the same wherever the letter stands again; a `*` at
+/// the end stands for the rest, empty or not. `vit.blocks.{i}.*` → `blocks.{i}.*`. Several pairs may begin alike: those
+/// further up are tried first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameMap {
+    /// What messages call it.
+    pub name: String,
+    /// Ours, theirs.
+    pub pairs: Vec<(String, String)>,
+}
+
+impl NameMap {
+    /// The map that changes nothing.
+    pub fn identity() -> Self {
+        Self { name: "the same names".into(), pairs: vec![("*".into(), "*".into())] }
+    }
+
+    /// The names of a model that was wrapped for training on several devices.
+    fn wrapped() -> Self {
+        Self { name: "the same names under `module.`".into(), pairs: vec![("*".into(), "module.*".into())] }
+    }
+
+    /// What the first fitting pair calls `ours`; `None` where none fits.
+    pub fn theirs(&self, ours: &str) -> Option<String> {
+        self.candidates(ours).next()
+    }
+
+    fn candidates<'a>(&'a self, ours: &'a str) -> impl Iterator<Item = String> + 'a {
+        self.pairs.iter().filter_map(move |(pattern, target)| Some(fill(target, &matched(pattern, ours)?)))
+    }
+
+    /// The first of [`Self::candidates`] that the checkpoint has.
+    fn found(&self, ours: &str, checkpoint: &Checkpoint) -> Option<String> {
+        self.candidates(ours).find(|theirs| checkpoint.contains(theirs))
+    }
+}
+
+/// What the wildcards of a pattern stood for: `{i}` by `i`, and the rest by `*`.
+type Wildcards<'a> = BTreeMap<&'a str, &'a str>;
+
+fn matched<'a>(pattern: &'a str, name: &'a str) -> Option<Wildcards<'a>> {
+    let mut wildcards = Wildcards::new();
+    let (mut pattern, mut name) = (pattern, name);
+    loop {
+        if pattern == "*" {
+            wildcards.insert("*", name);
+            return Some(wildcards);
+        }
+        let literal = pattern.find(['{', '*']).unwrap_or(pattern.len());
+        name = name.strip_prefix(&pattern[..literal])?;
+        pattern = &pattern[literal..];
+        if pattern.is_empty() {
+            return name.is_empty().then_some(wildcards);
+        }
+        if pattern == "*" {
+            continue;
+        }
+        let Some((letter, rest)) = pattern.strip_prefix('{').and_then(|p| p.split_once('}')) else {
+            // A star that is not at the end, or an open brace: stands for itself.
+            let (itself, rest) = pattern.split_at(1);
+            name = name.strip_prefix(itself)?;
+            pattern = rest;
+            continue;
+        };
+        let (number, after) = name.split_at(name.bytes().take_while(u8::is_ascii_digit).count());
+        if number.is_empty() || *wildcards.entry(letter).or_insert(number) != number {
+            return None;
+        }
+        (pattern, name) = (rest, after);
+    }
+}
+
+fn fill(target: &str, wildcards: &Wildcards<'_>) -> String {
+    let (target, rest) = match (target.strip_suffix('*'), wildcards.get("*")) {
+        (Some(target), Some(rest)) => (target, *rest),
+        _ => (target, ""),
+    };
+    let mut out = String::with_capacity(target.len() + rest.len());
+    let mut left = target;
+    while let Some((before, (letter, after))) = left.split_once('{').and_then(|(b, a)| Some((b, a.split_once('}')?))) {
+        out.push_str(before);
+        match wildcards.get(letter) {
+            Some(number) => out.push_str(number),
+            // A letter that the other side does not have stands for itself, so the name is not found and is shown.
+            None => {
+                let _ = write!(out, "{{{letter}}}");
+            }
+        }
+        left = after;
+    }
+    out + left + rest
+}
+
+/// A tensor that a model needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Our name for it.
+    pub name: String,
+    /// The shape it must have.
+    pub shape: Vec<usize>,
+}
+
+/// Where each wanted tensor is in a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filling {
+    /// The name of the map that fitted.
+    pub map: String,
+    /// Ours, theirs, in the order of what was wanted.
+    pub names: Vec<(String, String)>,
+    /// What nobody wanted, such as another model's head.
+    pub left_over: Vec<String>,
+}
+
+/// Finds every tensor of `wanted` in `checkpoint` by the map of `maps` that finds most of them; the names as they are,
+/// and the same under `module.`, are tried as well. Of maps that find equally many, the one with more fitting shapes
+/// and then the earlier one is taken.
+///
+/// # Errors
+/// When one of them is not there or has another shape, or the shard it is in cannot be opened. The failure lists what
+/// is missing, with its nearest name, what has another shape, and what was left over.
+pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap]) -> Result<Filling> {
+    let own = [NameMap::identity(), NameMap::wrapped()];
+    let tries = own[..1].iter().chain(maps).chain(&own[1..]).map(|map| Try::of(map, wanted, checkpoint));
+    // `max_by_key` gives the last of equals, and the first is wanted.
+    let best = tries.rev().max_by_key(|t| (t.found, t.fitting)).unwrap_or_else(|| Try::of(&own[0], wanted, checkpoint));
+
+    let used: BTreeSet<&str> = best.names.iter().flatten().map(String::as_str).collect();
+    let left_over: Vec<&str> = checkpoint.names().filter(|name| !used.contains(name)).collect();
+    if best.found == wanted.len() && best.fitting == wanted.len() {
+        let names =
+            wanted.iter().zip(&best.names).filter_map(|(w, theirs)| Some((w.name.clone(), theirs.clone()?))).collect();
+        return Ok(Filling {
+            map: best.map.name.clone(),
+            names,
+            left_over: left_over.into_iter().map(String::from).collect(),
+        });
+    }
+    for name in best.names.iter().flatten() {
+        // A shard that cannot be opened is the reason itself.
+        checkpoint.require(name)?;
+    }
+    Err(best.failure(wanted, checkpoint, &left_over))
+}
+
+struct Try<'a> {
+    map: &'a NameMap,
+    names: Vec<Option<String>>,
+    found: usize,
+    fitting: usize,
+}
+
+impl<'a> Try<'a> {
+    fn of(map: &'a NameMap, wanted: &[Wanted], checkpoint: &Checkpoint) -> Self {
+        let names: Vec<Option<String>> = wanted.iter().map(|w| map.found(&w.name, checkpoint)).collect();
+        let fits = |(w, theirs): &(&Wanted, &Option<String>)| {
+            theirs.as_deref().and_then(|name| checkpoint.info(name)).is_some_and(|info| info.shape == w.shape)
+        };
+        let found = names.iter().flatten().count();
+        let fitting = wanted.iter().zip(&names).filter(fits).count();
+        Self { map, names, found, fitting }
+    }
+
+    fn failure(&self, wanted: &[Wanted], checkpoint: &Checkpoint, left_over: &[&str]) -> Failure {
+        let (mut missing, mut other) = (Vec::new(), Vec::new());
+        for (w, theirs) in wanted.iter().zip(&self.names) {
+            let shape = theirs.as_deref().and_then(|name| Some((name, &checkpoint.info(name)?.shape)));
+            match shape {
+                None => {
+                    let sought = self.map.theirs(&w.name).unwrap_or_else(|| w.name.clone());
+                    // Edit distances take time, and no more than these are listed.
+                    let near = if missing.len() < LISTED { nearest(&sought, left_over.iter().copied()) } else { None };
+                    let mut line = format!("missing: `{}`", w.name);
+                    if sought != w.name {
+                        let _ = write!(line, ", sought as `{}`", shown(&sought));
+                    }
+                    if let Some(near) = near {
+                        let _ = write!(line, "; the nearest name is `{}`", shown(near));
+                    }
+                    missing.push(line);
+                }
+                Some((theirs, shape)) if *shape != w.shape => {
+                    other.push(format!(
+                        "another shape: `{}` is {:?}, and `{}` in the checkpoint is {shape:?}",
+                        w.name,
+                        w.shape,
+                        shown(theirs)
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let what = match (missing.len(), other.len()) {
+            (m, 0) => format!("does not fill the model: {m} of {} tensors are missing", wanted.len()),
+            (0, o) => format!("does not fill the model: {o} of {} tensors have another shape", wanted.len()),
+            (m, o) => format!(
+                "does not fill the model: of {} tensors {m} are missing and {o} have another shape",
+                wanted.len()
+            ),
+        };
+        let mut failure = Failure::at(checkpoint.path(), what);
+        for lines in [missing, other] {
+            let more = lines.len().saturating_sub(LISTED);
+            failure.notes.extend(lines.into_iter().take(LISTED));
+            if more > 0 {
+                failure.notes.push(format!("and {more} more"));
+            }
+        }
+        if !left_over.is_empty() {
+            let names: Vec<String> = left_over.iter().take(LISTED).map(|name| format!("`{}`", shown(name))).collect();
+            let more = left_over.len().saturating_sub(LISTED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            failure.notes.push(format!("left over in the checkpoint: {}{more}", names.join(", ")));
+        }
+        if self.found > 0 {
+            failure.notes.push(format!("names were taken by the map that finds most of them: {}", self.map.name));
+        }
+        failure.help("give a checkpoint of this model, with the sizes that the spec declares")
+    }
+}
+
+/// The name nearest to `wanted` by edit distance, if one is near enough to be meant.
+pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Longer ones are no names, and would take time.
+    const LONGEST: usize = 256;
+    let limit = (wanted.len() / 3).max(2);
+    names
+        .filter(|name| name.len() <= LONGEST && name.len().abs_diff(wanted.len()) <= limit)
+        .map(|name| (strsim::levenshtein(wanted, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made;
+    use super::*;
+
+    fn map(name: &str, pairs: &[(&str, &str)]) -> NameMap {
+        NameMap { name: name.into(), pairs: pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect() }
+    }
+
+    fn wanted(of: &[(&str, &[usize])]) -> Vec<Wanted> {
+        of.iter().map(|(name, shape)| Wanted { name: name.to_string(), shape: shape.to_vec() }).collect()
+    }
+
+    fn checkpoint(tensors: &[(&str, &[usize])]) -> (tempfile::TempDir, Checkpoint) {
+        let dir = tempfile::tempdir().unwrap();
+        let numbers = [0.0; 64];
+        let tensors: Vec<(&str, &[usize], &[f32])> =
+            tensors.iter().map(|(name, shape)| (*name, *shape, &numbers[..shape.iter().product()])).collect();
+        made::safetensors(&dir.path().join("w.safetensors"), &tensors);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        (dir, checkpoint)
+    }
+
+    #[test]
+    fn wildcards() {
+        let m = map(
+            "m",
+            &[
+                ("vit.blocks.{i}.norm.{j}.weight", "b{j}.n{i}.w"),
+                ("twice.{i}.{i}", "{i}"),
+                ("llm.layer.{i}.*", "llama.layers.{i}.*"),
+                ("star*mid", "s"),
+                ("lost.{i}", "lost.{k}"),
+                ("head.*", "fc.*"),
+            ],
+        );
+        let theirs = |ours: &str| m.theirs(ours);
+        assert_eq!(theirs("vit.blocks.12.norm.3.weight").as_deref(), Some("b3.n12.w"));
+        assert_eq!(theirs("vit.blocks.x.norm.3.weight"), None);
+        assert_eq!(theirs("vit.blocks.12.norm.3.weight.more"), None);
+        assert_eq!(theirs("twice.4.4").as_deref(), Some("4"));
+        assert_eq!(theirs("twice.4.5"), None);
+        assert_eq!(theirs("llm.layer.0.attention.wq.weight").as_deref(), Some("llama.layers.0.attention.wq.weight"));
+        assert_eq!(theirs("star*mid").as_deref(), Some("s"));
+        assert_eq!(theirs("starXmid"), None);
+        assert_eq!(theirs("lost.1").as_deref(), Some("lost.{k}"));
+        assert_eq!(theirs("head.").as_deref(), Some("fc."));
+        assert_eq!(theirs("other"), None);
+        assert_eq!(NameMap::identity().theirs("a.b").as_deref(), Some("a.b"));
+    }
+
+    #[test]
+    fn the_map_that_finds_most_is_taken() {
+        let (_dir, c) = checkpoint(&[("blocks.0.w", &[2]), ("blocks.1.w", &[2]), ("head.w", &[3]), ("head.b", &[3])]);
+        let wanted = wanted(&[("vit.0.w", &[2]), ("vit.1.w", &[2]), ("head.w", &[3])]);
+        let maps = [
+            map("wrong", &[("vit.{i}.w", "b.{i}.w")]),
+            map("right", &[("vit.{i}.*", "blocks.{i}.*"), ("head.*", "head.*")]),
+        ];
+        let filling = fill_report(&wanted, &c, &maps).unwrap();
+        assert_eq!(filling.map, "right");
+        let names: Vec<(&str, &str)> = filling.names.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        assert_eq!(names, [("vit.0.w", "blocks.0.w"), ("vit.1.w", "blocks.1.w"), ("head.w", "head.w")]);
+        assert_eq!(filling.left_over, ["head.b"]);
+    }
+
+    #[test]
+    fn names_as_they_are_and_alternatives() {
+        let (_dir, c) = checkpoint(&[("a", &[1])]);
+        assert_eq!(fill_report(&wanted(&[("a", &[1])]), &c, &[]).unwrap().map, "the same names");
+        let two = map("two", &[("x", "old"), ("x", "a")]);
+        assert_eq!(fill_report(&wanted(&[("x", &[1])]), &c, &[two]).unwrap().names[0].1, "a");
+        let (_dir, c) = checkpoint(&[("module.a", &[1])]);
+        assert_eq!(fill_report(&wanted(&[("a", &[1])]), &c, &[]).unwrap().names[0].1, "module.a");
+        assert!(fill_report(&[], &c, &[]).unwrap().names.is_empty());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_listed() {
+        let (dir, c) = checkpoint(&[("blocks.0.norm1.weight", &[2]), ("head.weight", &[3, 2]), ("extra", &[1])]);
+        let wanted = wanted(&[("blocks.0.norm.weight", &[2]), ("head.weight", &[1000, 2]), ("zzz", &[1])]);
+        let failure = fill_report(&wanted, &c, &[]).unwrap_err();
+        assert_eq!(failure.path.as_deref(), Some(dir.path()));
+        assert_eq!(failure.what, "does not fill the model: of 3 tensors 2 are missing and 1 have another shape");
+        assert_eq!(
+            failure.notes,
+            [
+                "missing: `blocks.0.norm.weight`; the nearest name is `blocks.0.norm1.weight`",
+                "missing: `zzz`",
+                "another shape: `head.weight` is [1000, 2], and `head.weight` in the checkpoint is [3, 2]",
+                "left over in the checkpoint: `blocks.0.norm1.weight`, `extra`",
+                "names were taken by the map that finds most of them: the same names",
+            ]
+        );
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let (_dir, c) = checkpoint(&[("a", &[1])]);
+        let wanted: Vec<Wanted> = (0..100).map(|i| Wanted { name: format!("part.{i}"), shape: vec![1] }).collect();
+        let failure = fill_report(&wanted, &c, &[]).unwrap_err();
+        assert_eq!(failure.notes.len(), LISTED + 2);
+        assert_eq!(failure.notes[LISTED], "and 88 more");
+    }
+}

@@ -1,0 +1,45 @@
+"""Writes the golden files beside this script: tiny checkpoints in the formats that users have, and what PyTorch,
+Hugging Face and timm compute with them.
+
+    python make.py                # into this folder
+    python make.py --out FOLDER   # elsewhere, to compare
+
+Steps, each a file of its own and each with its own seed, so that a change in one leaves the others' bytes alone:
+  1. `llm_blocks.py`: five language-model checkpoints and the outputs of their blocks  -> `blocks.safetensors`
+  2. `vit_llama.py`:  an image classifier around the last Meta block                   -> `vit_llama/`
+  3. `recipes.py`:    schedules, losses, mixing, averaging and optimizer traces        -> `recipes.{safetensors,json}`
+
+The same versions of the libraries write the same bytes.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers.utils import logging
+
+import llm_blocks
+import recipes
+import vit_llama
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent, help="the folder to write into")
+    out = parser.parse_args().out
+    logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+
+    llm_blocks.write(out)
+    vit_llama.write(out / "vit_llama", llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
+    recipes.write(out)
+
+    golden = [f for f in sorted(out.rglob("*")) if f.is_file() and f.suffix in (".safetensors", ".json", ".pth")]
+    for file in golden:
+        print(f"{file.stat().st_size:8}  {file.relative_to(out)}")
+    print(f"{sum(f.stat().st_size for f in golden):8}  in all")
+
+
+if __name__ == "__main__":
+    main()
