@@ -451,7 +451,7 @@ impl Elaborator<'_> {
             Value::Definition(definition) if definition.sort() == "recipe" => {
                 let given = definition.params().iter().map(|_| None).collect();
                 let bound = self.complete(&definition, given, at)?;
-                Rc::new(RecipeValue { definition, bound })
+                RecipeValue::new(definition, bound)
             }
             Value::Error => return None,
             other => {

@@ -22,12 +22,25 @@ impl Elaborator<'_> {
     /// Evaluates an expression; a mistake is reported and gives [`Value::Error`].
     pub(crate) fn eval(&mut self, expr: &Expr, place: &Place) -> Value {
         let at = Origin { file: place.env.file, span: expr.span };
+        if !self.enter(at) {
+            return Value::Error;
+        }
+        let value = self.worth(expr, place, at);
+        self.leave();
+        self.within_bounds(value, at)
+    }
+
+    fn worth(&mut self, expr: &Expr, place: &Place, at: Origin) -> Value {
         match &expr.kind {
             ExprKind::Int(n) => Value::int(*n),
             ExprKind::Float(x) => Value::Config(Config::Float(*x)),
             ExprKind::Bool(b) => Value::Config(Config::Bool(*b)),
             ExprKind::Str(s) => Value::Config(Config::Str(s.clone())),
-            ExprKind::Name(name) => self.name(name, place, at),
+            ExprKind::Name(name) => {
+                // Looking a name up walks the environments around it.
+                self.spend(place.env.height / 8, at);
+                self.name(name, place, at)
+            }
             ExprKind::Field(of, name) => {
                 let value = self.eval(of, place);
                 self.field(value, name, at)
@@ -55,17 +68,12 @@ impl Elaborator<'_> {
             ExprKind::Repeat { keyword: _, count, var, body } => {
                 let count_at = Origin { file: at.file, span: count.span };
                 match self.eval(count, place) {
-                    Value::Config(Config::Int(count)) => Value::Layer(Rc::new(Layer {
-                        kind: LayerKind::Repeat {
+                    Value::Config(Config::Int(count)) => Layer::new(LayerKind::Repeat {
                             count,
                             var: var.as_ref().map(|var| var.text.clone()),
                             body: Rc::new(body.clone()),
                             env: place.env.clone(),
-                        },
-                        origin: at,
-                        name: None,
-                        scope: None,
-                    })),
+                        }, at),
                     Value::Error => Value::Error,
                     other => self.report(Diagnostic::error(
                         Code::WrongType,
@@ -324,12 +332,7 @@ impl Elaborator<'_> {
             }
             return self.report(diagnostic);
         }
-        Value::Layer(Rc::new(Layer {
-            kind: LayerKind::Blocks { llm, first, end, overrides: Vec::new() },
-            origin: at,
-            name: None,
-            scope: None,
-        }))
+        Layer::new(LayerKind::Blocks { llm, first, end, overrides: Vec::new() }, at)
     }
 
     fn call(&mut self, callee: &Expr, args: &[Arg], place: &Place, at: Origin) -> Value {
@@ -372,12 +375,7 @@ impl Elaborator<'_> {
     pub(super) fn configured(&mut self, definition: &Rc<Definition>, bound: Vec<Bound>, at: Origin) -> Value {
         match definition.kind() {
             ItemKind::Define { kind, .. } | ItemKind::Extern { kind, .. } if kind.text == "layer" => {
-                Value::Layer(Rc::new(Layer {
-                    kind: LayerKind::Definition { definition: definition.clone(), bound },
-                    origin: at,
-                    name: None,
-                    scope: None,
-                }))
+                Layer::new(LayerKind::Definition { definition: definition.clone(), bound }, at)
             }
             ItemKind::Define { body, .. } => {
                 let env = Env::within(&Env::top(definition.file), names(&bound));
@@ -404,7 +402,7 @@ impl Elaborator<'_> {
                 let place = Place { env, scope: crate::value::Scope::root() };
                 self.framed(&definition.name, at, |this| this.eval(value, &place)).unwrap_or(Value::Error)
             }
-            ItemKind::Recipe { .. } => Value::Recipe(Rc::new(Recipe { definition: definition.clone(), bound })),
+            ItemKind::Recipe { .. } => Value::Recipe(Recipe::new(definition.clone(), bound)),
             _ => self.report(Diagnostic::error(
                 Code::WrongType,
                 format!("`{}` cannot be called", definition.name),
@@ -455,6 +453,15 @@ impl Elaborator<'_> {
         for bound in &bound {
             let origin = bound.written.unwrap_or(at);
             let Some(value) = self.settled(bound.value.clone(), origin) else { return Value::Error };
+            let counts = definition.params().iter().any(|p| p.name.text == bound.name && p.default.is_none());
+            if counts && !matches!(value, Config::Int(_) | Config::Unknown(_)) {
+                return self.report(Diagnostic::error(
+                    Code::WrongType,
+                    format!("`{}` of `{}` is a whole number", bound.name, definition.name),
+                    origin,
+                    format!("this is {}", value.kind()),
+                ));
+            }
             if let Config::Int(n) = value
                 && n <= 0
             {
@@ -533,12 +540,7 @@ impl Elaborator<'_> {
             }
             overrides.push(Bound { name: name.text.clone(), value, written: Some(written) });
         }
-        Value::Layer(Rc::new(Layer {
-            kind: LayerKind::Blocks { llm: llm.clone(), first, end, overrides },
-            origin: at,
-            name: None,
-            scope: None,
-        }))
+        Layer::new(LayerKind::Blocks { llm: llm.clone(), first, end, overrides }, at)
     }
 
     fn mark(&mut self, mark: Mark, word: &str, args: &[Arg], place: &Place, at: Origin) -> Value {
@@ -604,7 +606,7 @@ impl Elaborator<'_> {
                 ));
             }
         }
-        Value::Layer(Rc::new(Layer { kind: LayerKind::Mark { mark, inner }, origin: at, name: None, scope: None }))
+        Layer::new(LayerKind::Mark { mark, inner }, at)
     }
 
     fn pretrained(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
@@ -744,12 +746,7 @@ impl Elaborator<'_> {
             Value::Definition(definition) if definition.sort() == "layer" => {
                 let given = definition.params().iter().map(|_| None).collect();
                 let Some(bound) = self.complete(&definition, given, at) else { return Value::Error };
-                Value::Layer(Rc::new(Layer {
-                    kind: LayerKind::Definition { definition, bound },
-                    origin: at,
-                    name: Some(name.text.clone()),
-                    scope: None,
-                }))
+                self.named(Layer::new(LayerKind::Definition { definition, bound }, at), name, at)
             }
             Value::Error => Value::Error,
             other => self.report(Diagnostic::error(
@@ -779,7 +776,7 @@ impl Elaborator<'_> {
             let value = self.eval(step, place);
             values.push(at_step(value, step_at));
         }
-        Value::Layer(Rc::new(Layer { kind: LayerKind::Pipe(values), origin: at, name: None, scope: None }))
+        Layer::new(LayerKind::Pipe(values), at)
     }
 
     fn binary(&mut self, op: BinaryOp, a: Value, b: Value, left: &Expr, right: &Expr, at: Origin) -> Value {
@@ -858,7 +855,7 @@ impl Elaborator<'_> {
             BinaryOp::Mul => a.checked_mul(b),
             BinaryOp::Pow => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
             BinaryOp::Div | BinaryOp::Or => {
-                if b == 0 || a % b != 0 {
+                if a.checked_rem(b) != Some(0) {
                     let left_text = self.sources.text(Origin { file: at.file, span: left.span }).to_owned();
                     let right_text = self.sources.text(Origin { file: at.file, span: right.span }).to_owned();
                     let mut diagnostic = Diagnostic::error(
@@ -912,12 +909,7 @@ fn at_step(value: Value, at: Origin) -> Value {
     match value {
         Value::Layer(layer) => Value::Layer(Rc::new(Layer { origin: at, ..(*layer).clone() })),
         Value::Definition(definition) if definition.sort() == "layer" && definition.params().is_empty() => {
-            Value::Layer(Rc::new(Layer {
-                kind: LayerKind::Definition { definition, bound: Vec::new() },
-                origin: at,
-                name: None,
-                scope: None,
-            }))
+            Layer::new(LayerKind::Definition { definition, bound: Vec::new() }, at)
         }
         other => other,
     }
