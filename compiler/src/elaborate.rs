@@ -29,7 +29,7 @@ const MOST_NODES: usize = 100_000;
 const MOST_NESTED: usize = 300;
 /// More steps of elaboration than this are taken for a spec that does not come to an end; a spec of the paper takes
 /// some ten thousand.
-const MOST_STEPS: usize = 8_000_000;
+const MOST_STEPS: usize = 4_000_000;
 /// A tensor of more numbers than this fits no machine (2^42 of them take 16 TiB).
 const MOST_NUMBERS: i64 = 1 << 42;
 /// After so many errors no more are looked for.
@@ -116,7 +116,8 @@ impl<'a> Elaborator<'a> {
         if let (true, Some(frame)) = (in_library, outside) {
             at = frame.called;
             diagnostic.labels[0].primary = false;
-            let message = format!("while building this `{}`", frame.name);
+            let message = format!("in this `{}`: {}", frame.name, diagnostic.labels[0].message);
+            diagnostic.labels[0].message = "here".to_owned();
             diagnostic.labels.insert(0, Label { origin: frame.called, message, primary: true });
             diagnostic
                 .suggestions

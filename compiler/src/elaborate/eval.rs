@@ -102,6 +102,9 @@ impl Elaborator<'_> {
             ExprKind::Pipe(steps) => self.pipe(steps, place, at),
             ExprKind::Tuple(items) => {
                 let values: Vec<Value> = items.iter().map(|item| self.eval(item, place)).collect();
+                if values.iter().any(|value| matches!(value, Value::Error)) {
+                    return Value::Error;
+                }
                 Value::Tuple(values)
             }
             ExprKind::List(items) => {
@@ -190,7 +193,7 @@ impl Elaborator<'_> {
     }
 
     /// A name that stands for a value is that value; one that is to be called stays a definition.
-    fn definition(&mut self, definition: &Rc<Definition>, at: Origin) -> Value {
+    pub(crate) fn definition(&mut self, definition: &Rc<Definition>, at: Origin) -> Value {
         match definition.kind() {
             ItemKind::Let { params: None, value, .. } => {
                 // Once each: a chain of lets that each use the one before twice must not take exponential time.
@@ -770,11 +773,16 @@ impl Elaborator<'_> {
             }
             return value;
         }
+        let broken = matches!(value, Value::Error);
         let mut values = vec![at_step(value, Origin { file: at.file, span: first.span })];
         for step in rest {
             let step_at = Origin { file: at.file, span: step.span };
             let value = self.eval(step, place);
             values.push(at_step(value, step_at));
+        }
+        if broken {
+            // It may have been a stream: what the pipe is cannot be told.
+            return Value::Error;
         }
         Layer::new(LayerKind::Pipe(values), at)
     }
