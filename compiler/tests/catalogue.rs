@@ -8,7 +8,8 @@ fn program<'p>(page: &'p Page, heading: &str) -> &'p str {
     let section = page.text.split_once(&format!("\n## {heading}\n"));
     let (_, section) = section.unwrap_or_else(|| panic!("{} has no section {heading}", page.name));
     let section = section.split("\n## ").next().unwrap_or(section);
-    let (_, block) = section.split_once("```lmv\n").unwrap_or_else(|| panic!("{}: {heading} has no program", page.name));
+    let (_, block) =
+        section.split_once("```lmv\n").unwrap_or_else(|| panic!("{}: {heading} has no program", page.name));
     block.split_once("```").unwrap_or_else(|| panic!("{}: {heading} has an open block", page.name)).0
 }
 
