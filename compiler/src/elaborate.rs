@@ -180,8 +180,13 @@ impl<'a> Elaborator<'a> {
         self.steps = self.steps.saturating_add(steps);
         if self.steps > MOST_STEPS && !self.stopped {
             self.stop(
-                Diagnostic::error(Code::TooLarge, "this spec is too large to be checked", at, "the checker gave up here")
-                    .note(format!("it stops after {MOST_STEPS} steps; a model of some hundred layers takes some thousand")),
+                Diagnostic::error(
+                    Code::TooLarge,
+                    "this spec is too large to be checked",
+                    at,
+                    "the checker gave up here",
+                )
+                .note(format!("it stops after {MOST_STEPS} steps; a model of some hundred layers takes some thousand")),
             );
         }
         !self.stopped
@@ -221,13 +226,21 @@ impl<'a> Elaborator<'a> {
             return None;
         }
         if self.depth >= DEEPEST {
+            // What stands here need not be what goes round: `linear` in a layer that calls itself does not.
+            let count = |name: &str| self.frames.iter().filter(|frame| frame.name == name).count();
+            let round = self
+                .frames
+                .iter()
+                .rev()
+                .find(|frame| count(&frame.name) > 1 && !self.sources.get(frame.called.file).library);
+            let (name, called) = round.map_or((name, called), |frame| (frame.name.as_str(), frame.called));
             let diagnostic = Diagnostic::error(
                 Code::Recursion,
                 format!("`{name}` never comes to an end"),
                 called,
-                "defined by way of itself",
+                "this leads back to itself",
             )
-            .note(format!("definitions are nested {DEEPEST} deep here; none of the library's goes past a dozen"));
+            .help("a model has a size that stands in the file; `repeat(12) { … }` makes twelve layers, one after the other");
             self.stop(diagnostic);
             return None;
         }

@@ -194,11 +194,17 @@ impl Elaborator<'_> {
                 settings.model_is_misspelt |= nearest(name, SETTINGS) == Some("model");
                 diagnostic = match nearest(name, SETTINGS) {
                     Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
-                    None => diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`").replace(
-                        "a value of your own is defined by `let`",
-                        at,
-                        format!("let {name}"),
-                    ),
+                    None => {
+                        let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");
+                        match self.recipe_with(name) {
+                            Some(recipe) => diagnostic.help(format!(
+                                "`{name}` is an argument of a recipe, as in `train = {recipe}({name} = …)`"
+                            )),
+                            None => {
+                                diagnostic.replace("a value of your own is defined by `let`", at, format!("let {name}"))
+                            }
+                        }
+                    }
                 };
                 self.report(diagnostic);
                 continue;
@@ -225,6 +231,13 @@ impl Elaborator<'_> {
             }
         }
         settings
+    }
+
+    /// The first recipe of the library that has a parameter of this name.
+    fn recipe_with(&self, param: &str) -> Option<&str> {
+        let recipes = self.library.values().filter(|definition| definition.sort() == "recipe");
+        let with = recipes.filter(|recipe| recipe.params().iter().any(|p| p.name.text == param));
+        with.map(|recipe| recipe.name.as_str()).min()
     }
 
     fn dataset(&mut self, expr: &Expr, at: Origin, overrides: &[Override]) -> Option<Rc<Data>> {
@@ -695,6 +708,10 @@ impl Elaborator<'_> {
             );
             return;
         };
+        if self.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::Measure) {
+            // What the model gives was reported; each further measure would only say so again.
+            return;
+        }
         let outputs = self.graph.outputs.clone();
         let [output] = outputs.as_slice() else {
             self.report(
@@ -710,16 +727,19 @@ impl Elaborator<'_> {
         };
         let shape = self.graph.shape(output.stream).clone();
         if shape.0.len() != pattern.len() {
-            self.report(
-                Diagnostic::error(
-                    Code::Measure,
-                    format!("`{}` cannot measure what the model gives", call.name),
-                    at,
-                    "takes one number a class: [classes]",
-                )
-                .also(model_at, format!("gives {shape}"))
-                .help("end the model in a head: `… >> head`"),
-            );
+            let end = Origin { file: model_at.file, span: Span::new(model_at.span.end, model_at.span.end) };
+            let diagnostic = Diagnostic::error(
+                Code::Measure,
+                format!("`{}` cannot measure what the model gives", call.name),
+                at,
+                "takes one number a class: [classes]",
+            )
+            .also(model_at, format!("gives {shape}"));
+            self.report(if shape.0.len() == 2 {
+                diagnostic.replace("end the model in a head", end, " >> head")
+            } else {
+                diagnostic.help("end the model in something that gives one number a class")
+            });
             return;
         }
         if let (Some(Dim::Known(gives)), Dim::Known(has)) = (shape.0.first(), classes)

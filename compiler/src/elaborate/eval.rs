@@ -48,6 +48,20 @@ impl Elaborator<'_> {
             ExprKind::Index(of, index) => {
                 let value = self.eval(of, place);
                 let index_at = Origin { file: at.file, span: index.span };
+                if let (ExprKind::Field(_, name), Value::Config(Config::Int(count))) = (&of.kind, &value)
+                    && name.text == "layers"
+                {
+                    let name_at = Origin { file: at.file, span: name.span };
+                    return self.report(
+                        Diagnostic::error(
+                            Code::WrongType,
+                            "`layers` is how many blocks there are",
+                            name_at,
+                            format!("this is {count}"),
+                        )
+                        .replace("the blocks themselves are `layer`", name_at, "layer"),
+                    );
+                }
                 let index = self.eval(index, place);
                 self.index(value, index, at, index_at)
             }
@@ -68,12 +82,15 @@ impl Elaborator<'_> {
             ExprKind::Repeat { keyword: _, count, var, body } => {
                 let count_at = Origin { file: at.file, span: count.span };
                 match self.eval(count, place) {
-                    Value::Config(Config::Int(count)) => Layer::new(LayerKind::Repeat {
+                    Value::Config(Config::Int(count)) => Layer::new(
+                        LayerKind::Repeat {
                             count,
                             var: var.as_ref().map(|var| var.text.clone()),
                             body: Rc::new(body.clone()),
                             env: place.env.clone(),
-                        }, at),
+                        },
+                        at,
+                    ),
                     Value::Error => Value::Error,
                     other => self.report(Diagnostic::error(
                         Code::WrongType,
@@ -899,7 +916,7 @@ impl Elaborator<'_> {
 /// The divisors of `a` next below and next above `b`.
 fn near_divisors(a: i64, b: i64) -> Vec<i64> {
     let below = (1..b.min(10_000)).rev().find(|d| a % d == 0);
-    let above = (b + 1..=a.min(b.saturating_add(10_000))).find(|d| a % d == 0);
+    let above = (b.saturating_add(1)..=a.min(b.saturating_add(10_000))).find(|d| a % d == 0);
     below.into_iter().chain(above).collect()
 }
 
