@@ -24,7 +24,16 @@ use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, StreamValue, 
 /// Definitions nested deeper than this are taken for a recursion that does not end.
 const DEEPEST: usize = 96;
 /// More nodes than this do not fit any machine; the graph of the largest paper model has some hundreds.
-const MOST_NODES: usize = 400_000;
+const MOST_NODES: usize = 100_000;
+/// Values and layers inside one another beyond this are refused: every later step descends them, on a stack of 2 MiB.
+const MOST_NESTED: usize = 300;
+/// More steps of elaboration than this are taken for a spec that does not come to an end; a spec of the paper takes
+/// some ten thousand.
+const MOST_STEPS: usize = 4_000_000;
+/// A tensor of more numbers than this fits no machine (2^42 of them take 16 TiB).
+const MOST_NUMBERS: i64 = 1 << 42;
+/// After so many errors no more are looked for.
+const MOST_ERRORS: usize = 100;
 
 /// Where an expression stands: the names in reach and the place in parameter paths.
 #[derive(Clone)]
@@ -66,6 +75,10 @@ pub(crate) struct Elaborator<'a> {
     frames: Vec<Frame>,
     marks: Marks,
     depth: usize,
+    /// Expressions and layers inside one another, at this moment.
+    nested: usize,
+    /// Steps taken so far.
+    steps: usize,
     reported: HashSet<(Code, FileId, Span)>,
     stopped: bool,
 }
@@ -83,6 +96,8 @@ impl<'a> Elaborator<'a> {
             frames: Vec::new(),
             marks: Marks::default(),
             depth: 0,
+            nested: 0,
+            steps: 0,
             reported: HashSet::new(),
             stopped: false,
         }
@@ -101,7 +116,8 @@ impl<'a> Elaborator<'a> {
         if let (true, Some(frame)) = (in_library, outside) {
             at = frame.called;
             diagnostic.labels[0].primary = false;
-            let message = format!("while building this `{}`", frame.name);
+            let message = format!("in this `{}`: {}", frame.name, diagnostic.labels[0].message);
+            diagnostic.labels[0].message = "here".to_owned();
             diagnostic.labels.insert(0, Label { origin: frame.called, message, primary: true });
             diagnostic
                 .suggestions
@@ -119,7 +135,70 @@ impl<'a> Elaborator<'a> {
         if self.reported.insert((diagnostic.code, at.file, at.span)) {
             self.diagnostics.push(diagnostic);
         }
+        self.stopped |= self.diagnostics.len() >= MOST_ERRORS;
         Value::Error
+    }
+
+    /// Runs `body` without a word about its mistakes: for what is only worth knowing where it can be known.
+    fn quietly<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
+        let (count, reported) = (self.diagnostics.len(), self.reported.clone());
+        let value = body(self);
+        if !self.stopped {
+            self.diagnostics.truncate(count);
+            self.reported = reported;
+        }
+        value
+    }
+
+    /// Counts one more expression or layer inside the others; `false` when that is one too many, or the steps are.
+    fn enter(&mut self, at: Origin) -> bool {
+        if self.stopped {
+            return false;
+        }
+        if self.nested >= MOST_NESTED {
+            self.too_nested(at);
+            return false;
+        }
+        self.nested += 1;
+        self.spend(1, at)
+    }
+
+    fn leave(&mut self) {
+        self.nested = self.nested.saturating_sub(1);
+    }
+
+    fn too_nested(&mut self, at: Origin) {
+        let message = "this is nested too deeply";
+        self.stop(
+            Diagnostic::error(Code::TooLarge, message, at, format!("more than {MOST_NESTED} inside one another"))
+                .help("write steps side by side in one pipe, or use `repeat`"),
+        );
+    }
+
+    /// Takes so many steps; `false` when they are used up.
+    fn spend(&mut self, steps: usize, at: Origin) -> bool {
+        self.steps = self.steps.saturating_add(steps);
+        if self.steps > MOST_STEPS && !self.stopped {
+            self.stop(
+                Diagnostic::error(
+                    Code::TooLarge,
+                    "this spec is too large to be checked",
+                    at,
+                    "the checker gave up here",
+                )
+                .note(format!("it stops after {MOST_STEPS} steps; a model of some hundred layers takes some thousand")),
+            );
+        }
+        !self.stopped
+    }
+
+    /// A value that was just made, if it is of a size that later steps can handle.
+    fn within_bounds(&mut self, value: Value, at: Origin) -> Value {
+        if value.depth() > MOST_NESTED {
+            self.too_nested(at);
+            return Value::Error;
+        }
+        if self.spend(value.weight(), at) { value } else { Value::Error }
     }
 
     /// Says once that the model is beyond all bounds, and stops elaborating.
@@ -138,7 +217,7 @@ impl<'a> Elaborator<'a> {
     pub fn input(&mut self, name: &str, shape: Shape, origin: Origin) -> Value {
         let id = self.stream(shape);
         self.graph.inputs.push(crate::graph::Port { name: name.to_owned(), stream: id });
-        Value::Stream(StreamValue { id, made: Rc::new(Made { origin, layer: None, input: true }) })
+        Value::Stream(StreamValue { id, made: Rc::new(Made { origin, width: None, input: true }) })
     }
 
     /// Runs `body` inside the definition `name` that was called at `called`.
@@ -147,13 +226,21 @@ impl<'a> Elaborator<'a> {
             return None;
         }
         if self.depth >= DEEPEST {
+            // What stands here need not be what goes round: `linear` in a layer that calls itself does not.
+            let count = |name: &str| self.frames.iter().filter(|frame| frame.name == name).count();
+            let round = self
+                .frames
+                .iter()
+                .rev()
+                .find(|frame| count(&frame.name) > 1 && !self.sources.get(frame.called.file).library);
+            let (name, called) = round.map_or((name, called), |frame| (frame.name.as_str(), frame.called));
             let diagnostic = Diagnostic::error(
                 Code::Recursion,
                 format!("`{name}` never comes to an end"),
                 called,
-                "defined by way of itself",
+                "this leads back to itself",
             )
-            .note(format!("definitions are nested {DEEPEST} deep here; none of the library's goes past a dozen"));
+            .help("a model has a size that stands in the file; `repeat(12) { … }` makes twelve layers, one after the other");
             self.stop(diagnostic);
             return None;
         }

@@ -92,6 +92,8 @@ enum Model<'t> {
 struct Settings<'t> {
     model: Option<(Model<'t>, Origin)>,
     others: HashMap<&'static str, (&'t Expr, Origin)>,
+    /// Whether something that looks like `model` was reported, so that its absence need not be.
+    model_is_misspelt: bool,
 }
 
 impl Elaborator<'_> {
@@ -100,7 +102,9 @@ impl Elaborator<'_> {
         self.define(id, tree);
         let settings = self.settings(id, tree);
         self.data = settings.others.get("data").and_then(|(expr, at)| self.dataset(expr, *at, overrides));
+        let before = self.diagnostics.len();
         let model_at = self.model(id, &settings);
+        let model_is_sound = self.diagnostics.len() == before;
         let train = settings.others.get("train").and_then(|(expr, at)| self.train(expr, *at, overrides));
         let eval = settings.others.get("eval").map(|(expr, at)| self.eval_list(expr, *at)).unwrap_or_default();
         let seed = settings.others.get("seed").and_then(|(expr, at)| self.seed(expr, *at));
@@ -113,7 +117,10 @@ impl Elaborator<'_> {
             for (call, at) in &eval {
                 self.check_measure(call, *at, model_at);
             }
-            self.check_reach();
+            // Behind a mistake the graph has a gap, which no gradient crosses.
+            if model_is_sound {
+                self.check_reach();
+            }
         }
         for override_ in overrides {
             let known = ["train", "data"].contains(&override_.path.first().map_or("", String::as_str));
@@ -169,7 +176,7 @@ impl Elaborator<'_> {
     }
 
     fn settings<'t>(&mut self, id: FileId, tree: &'t File) -> Settings<'t> {
-        let mut settings = Settings { model: None, others: HashMap::new() };
+        let mut settings = Settings { model: None, others: HashMap::new(), model_is_misspelt: false };
         let mut seen: HashMap<&str, Origin> = HashMap::new();
         for item in &tree.items {
             let (name, at) = match &item.kind {
@@ -184,13 +191,20 @@ impl Elaborator<'_> {
                     at,
                     "not a setting of a spec",
                 );
+                settings.model_is_misspelt |= nearest(name, SETTINGS) == Some("model");
                 diagnostic = match nearest(name, SETTINGS) {
                     Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
-                    None => diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`").replace(
-                        "a value of your own is defined by `let`",
-                        at,
-                        format!("let {name}"),
-                    ),
+                    None => {
+                        let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");
+                        match self.recipe_with(name) {
+                            Some(recipe) => diagnostic.help(format!(
+                                "`{name}` is an argument of a recipe, as in `train = {recipe}({name} = …)`"
+                            )),
+                            None => {
+                                diagnostic.replace("a value of your own is defined by `let`", at, format!("let {name}"))
+                            }
+                        }
+                    }
                 };
                 self.report(diagnostic);
                 continue;
@@ -219,19 +233,17 @@ impl Elaborator<'_> {
         settings
     }
 
+    /// The first recipe of the library that has a parameter of this name.
+    fn recipe_with(&self, param: &str) -> Option<&str> {
+        let recipes = self.library.values().filter(|definition| definition.sort() == "recipe");
+        let with = recipes.filter(|recipe| recipe.params().iter().any(|p| p.name.text == param));
+        with.map(|recipe| recipe.name.as_str()).min()
+    }
+
     fn dataset(&mut self, expr: &Expr, at: Origin, overrides: &[Override]) -> Option<Rc<Data>> {
         let place = Place { env: Env::top(at.file), scope: Scope::root() };
         let value = self.eval(expr, &place);
-        let mut call = match self.settled(value, at)? {
-            Config::Call(call) if call.kind == "dataset" => call,
-            other => {
-                self.report(
-                    Diagnostic::error(Code::WrongType, "`data` is a dataset", at, format!("this is {}", other.kind()))
-                        .note(format!("the library has `{}`", library::extern_names("dataset").join("`, `"))),
-                );
-                return None;
-            }
-        };
+        let mut call = self.part("dataset", "`data` is a dataset", value, at)?;
         for override_ in overrides.iter().filter(|o| o.path.len() == 2 && o.path[0] == "data") {
             let at = Origin { file: override_.file, span: override_.expr.span };
             let place = Place { env: Env::top(override_.file), scope: Scope::root() };
@@ -264,6 +276,25 @@ impl Elaborator<'_> {
             }
         }
         Some(Rc::new(Data { call, origin: at, fields }))
+    }
+
+    /// A part of the library of the wanted kind; what is none is reported under `message`.
+    fn part(&mut self, kind: &str, message: &str, value: Value, at: Origin) -> Option<Call> {
+        let found = match value {
+            Value::Definition(definition) if definition.sort() != kind => Value::Definition(definition).kind(),
+            Value::Config(_) | Value::Definition(_) | Value::Error => match self.settled(value, at)? {
+                Config::Call(call) if call.kind == kind => return Some(call),
+                other => other.kind().to_owned(),
+            },
+            other => other.kind(),
+        };
+        let mut names = library::definition_names(kind);
+        names.sort();
+        self.report(
+            Diagnostic::error(Code::WrongType, message, at, format!("this is {found}"))
+                .note(format!("the library has `{}`", names.join("`, `"))),
+        );
+        None
     }
 
     fn field_type(&mut self, ty: &Type, env: &Rc<Env>, at: Origin) -> Option<FieldType> {
@@ -308,6 +339,9 @@ impl Elaborator<'_> {
     /// The model; gives the place that stands for it in messages, or `None` if it is wrong.
     fn model(&mut self, id: FileId, settings: &Settings<'_>) -> Option<Origin> {
         let Some((model, at)) = &settings.model else {
+            if settings.model_is_misspelt {
+                return None;
+            }
             let end = self.sources.get(id).text.trim_end().len();
             self.report(
                 Diagnostic::error(Code::NoModel, "this spec has no model", Origin { file: id, span: Span::new(end, end) }, "the file ends without one")
@@ -451,7 +485,7 @@ impl Elaborator<'_> {
             Value::Definition(definition) if definition.sort() == "recipe" => {
                 let given = definition.params().iter().map(|_| None).collect();
                 let bound = self.complete(&definition, given, at)?;
-                Rc::new(RecipeValue { definition, bound })
+                RecipeValue::new(definition, bound)
             }
             Value::Error => return None,
             other => {
@@ -587,20 +621,8 @@ impl Elaborator<'_> {
         for item in items {
             let item_at = Origin { file: at.file, span: item.span };
             let value = self.eval(item, &place);
-            match self.settled(value, item_at) {
-                Some(Config::Call(call)) if call.kind == "metric" => calls.push((call, item_at)),
-                Some(other) => {
-                    self.report(
-                        Diagnostic::error(
-                            Code::WrongType,
-                            "`eval` lists metrics",
-                            item_at,
-                            format!("this is {}", other.kind()),
-                        )
-                        .note(format!("the library has `{}`", library::extern_names("metric").join("`, `"))),
-                    );
-                }
-                None => {}
+            if let Some(call) = self.part("metric", "`eval` lists metrics", value, item_at) {
+                calls.push((call, item_at));
             }
         }
         calls
@@ -686,6 +708,10 @@ impl Elaborator<'_> {
             );
             return;
         };
+        if self.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::Measure) {
+            // What the model gives was reported; each further measure would only say so again.
+            return;
+        }
         let outputs = self.graph.outputs.clone();
         let [output] = outputs.as_slice() else {
             self.report(
@@ -701,16 +727,19 @@ impl Elaborator<'_> {
         };
         let shape = self.graph.shape(output.stream).clone();
         if shape.0.len() != pattern.len() {
-            self.report(
-                Diagnostic::error(
-                    Code::Measure,
-                    format!("`{}` cannot measure what the model gives", call.name),
-                    at,
-                    "takes one number a class: [classes]",
-                )
-                .also(model_at, format!("gives {shape}"))
-                .help("end the model in a head: `… >> head`"),
-            );
+            let end = Origin { file: model_at.file, span: Span::new(model_at.span.end, model_at.span.end) };
+            let diagnostic = Diagnostic::error(
+                Code::Measure,
+                format!("`{}` cannot measure what the model gives", call.name),
+                at,
+                "takes one number a class: [classes]",
+            )
+            .also(model_at, format!("gives {shape}"));
+            self.report(if shape.0.len() == 2 {
+                diagnostic.replace("end the model in a head", end, " >> head")
+            } else {
+                diagnostic.help("end the model in something that gives one number a class")
+            });
             return;
         }
         if let (Some(Dim::Known(gives)), Dim::Known(has)) = (shape.0.first(), classes)
@@ -755,12 +784,9 @@ impl Elaborator<'_> {
     /// Definitions that nothing uses are checked as far as they go without arguments.
     fn unused_items(&mut self, id: FileId, tree: &File) {
         for item in &tree.items {
-            let place = Place { env: Env::top(id), scope: Scope::root() };
-            match &item.kind {
-                ItemKind::Let { params: None, value, .. } | ItemKind::Llm { value, .. } => {
-                    self.eval(value, &place);
-                }
-                _ => {}
+            let (ItemKind::Let { params: None, name, .. } | ItemKind::Llm { name, .. }) = &item.kind else { continue };
+            if let Some(definition) = self.file.get(&name.text).cloned() {
+                self.definition(&definition, Origin { file: id, span: name.span });
             }
         }
     }

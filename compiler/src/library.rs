@@ -56,6 +56,20 @@ pub fn extern_names(kind: &str) -> Vec<String> {
         .collect()
 }
 
+/// The names that can stand where a part of the given kind is wanted: an `extern`, or a definition made of one.
+pub fn definition_names(kind: &str) -> Vec<String> {
+    files()
+        .iter()
+        .flat_map(|(_, _, tree)| &tree.items)
+        .filter_map(|item| match &item.kind {
+            ItemKind::Extern { kind: k, name, .. } | ItemKind::Define { kind: k, name, .. } if k.text == kind => {
+                Some(name.text.clone())
+            }
+            _ => None,
+        })
+        .collect()
+}
+
 /// One table of checkpoint names: `(its name, pairs of ours and theirs)`.
 pub type NameTable = (String, Vec<(String, String)>);
 

@@ -136,6 +136,47 @@ impl Value {
     }
 }
 
+impl Value {
+    /// How many values lie inside one another in it.
+    pub fn depth(&self) -> usize {
+        match self {
+            Value::Tuple(items) | Value::List(items) => 1 + items.iter().map(Value::depth).max().unwrap_or(0),
+            Value::Layer(layer) => layer.depth,
+            Value::Recipe(recipe) => recipe.depth,
+            Value::Config(config) => config_size(config).1,
+            _ => 1,
+        }
+    }
+
+    /// About how much is copied when it is.
+    pub fn weight(&self) -> usize {
+        match self {
+            Value::Tuple(items) | Value::List(items) => items.iter().map(Value::weight).sum(),
+            Value::Dim(Dim::Named { name, .. }) => name.len() / 16,
+            Value::Config(config) => config_size(config).0,
+            _ => 1,
+        }
+    }
+}
+
+/// How many values a settled value holds, and how deep they lie.
+fn config_size(config: &Config) -> (usize, usize) {
+    let of_all = |parts: &mut dyn Iterator<Item = &Config>| {
+        parts.map(config_size).fold((1, 1), |(count, depth), (c, d)| (count + c, depth.max(d + 1)))
+    };
+    match config {
+        Config::Str(text) | Config::Path(text) | Config::Unknown(text) => (1 + text.len() / 16, 1),
+        Config::List(items) => of_all(&mut items.iter()),
+        Config::Either(a, b) => of_all(&mut [&**a, &**b].into_iter()),
+        Config::Call(call) => of_all(&mut call.arguments.values().chain(call.with.values())),
+        Config::Int(_) | Config::Float(_) | Config::Bool(_) => (1, 1),
+    }
+}
+
+fn deepest<'v>(values: impl IntoIterator<Item = &'v Value>) -> usize {
+    values.into_iter().map(Value::depth).max().unwrap_or(0)
+}
+
 /// A stream, and the step that made it as the reader sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamValue {
@@ -147,8 +188,8 @@ pub(crate) struct StreamValue {
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
     pub origin: Origin,
-    /// The `linear` in `linear(384, 4096)`, and its bound arguments, for proposing another number.
-    pub layer: Option<(String, Vec<Bound>)>,
+    /// The `4096` in `linear(384, 4096)`, for proposing another number.
+    pub width: Option<Origin>,
     /// Whether it is an input of the model.
     pub input: bool,
 }
@@ -162,6 +203,22 @@ pub(crate) struct Layer {
     pub name: Option<String>,
     /// Where its path begins, when it was handed to another layer as an argument.
     pub scope: Option<ScopeRef>,
+    /// How many layers lie inside one another in it.
+    pub depth: usize,
+}
+
+impl Layer {
+    /// A layer without a name of its own.
+    pub fn new(kind: LayerKind, origin: Origin) -> Value {
+        let depth = 1 + match &kind {
+            LayerKind::Definition { bound, .. } => deepest(bound.iter().map(|bound| &bound.value)),
+            LayerKind::Pipe(steps) => deepest(steps),
+            LayerKind::Repeat { env, .. } => env.depth,
+            LayerKind::Mark { inner, .. } => inner.depth(),
+            LayerKind::Blocks { .. } => 0,
+        };
+        Value::Layer(Rc::new(Layer { kind, origin, name: None, scope: None, depth }))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -198,6 +255,15 @@ pub(crate) struct Llm {
 pub(crate) struct Recipe {
     pub definition: Rc<Definition>,
     pub bound: Vec<Bound>,
+    /// How many values lie inside one another in its arguments.
+    pub depth: usize,
+}
+
+impl Recipe {
+    pub fn new(definition: Rc<Definition>, bound: Vec<Bound>) -> Rc<Self> {
+        let depth = 1 + deepest(bound.iter().map(|bound| &bound.value));
+        Rc::new(Self { definition, bound, depth })
+    }
 }
 
 /// The spec's data: the configured dataset and its fields.
@@ -225,15 +291,20 @@ pub(crate) struct Env {
     pub file: FileId,
     pub names: Vec<(String, Value)>,
     pub parent: Option<EnvRef>,
+    /// How many environments lie above this one.
+    pub height: usize,
+    /// How many values lie inside one another in what it names.
+    depth: usize,
 }
 
 impl Env {
     pub fn top(file: FileId) -> EnvRef {
-        Rc::new(Env { file, names: Vec::new(), parent: None })
+        Rc::new(Env { file, names: Vec::new(), parent: None, height: 0, depth: 0 })
     }
 
     pub fn within(parent: &EnvRef, names: Vec<(String, Value)>) -> EnvRef {
-        Rc::new(Env { file: parent.file, names, parent: Some(parent.clone()) })
+        let depth = parent.depth.max(deepest(names.iter().map(|(_, value)| value)));
+        Rc::new(Env { file: parent.file, names, parent: Some(parent.clone()), height: parent.height + 1, depth })
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
@@ -255,6 +326,16 @@ impl Env {
             env = here.parent.as_deref();
         }
         names
+    }
+}
+
+/// One after the other: a block of a thousand `let` lines must not need a deep stack to be dropped.
+impl Drop for Env {
+    fn drop(&mut self) {
+        let mut parent = self.parent.take();
+        while let Some(mut env) = parent.and_then(Rc::into_inner) {
+            parent = env.parent.take();
+        }
     }
 }
 

@@ -226,7 +226,7 @@ model(x : [T ?, 64], y,) { x }
             ItemKind::Define { kind, name, params, signature, .. } => {
                 format!("{} {} {} {}", kind.text, name.text, params.len(), signature.is_some())
             }
-            ItemKind::Extern { kind, name, params, signature } => {
+            ItemKind::Extern { kind, name, params, signature, facts: _ } => {
                 let arrow = signature.as_ref().map(|signature| signature.input.is_some());
                 format!("extern {} {} {} {arrow:?}", kind.text, name.text, params.len())
             }

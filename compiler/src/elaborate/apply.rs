@@ -8,7 +8,7 @@ use lmv_grammar::ast::{Block, ExprKind, Fact, ItemKind, Type, TypeKind};
 use super::binding::names;
 use super::eval::is_stream;
 use super::matching::{Bindings, Mismatch, as_value, dims_of};
-use super::{Elaborator, Fill, MOST_NODES, Place};
+use super::{Elaborator, Fill, MOST_NODES, MOST_NUMBERS, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
@@ -45,9 +45,15 @@ impl Elaborator<'_> {
     }
 
     fn apply(&mut self, layer: &Value, input: Value, seat: Seat<'_>, at: Origin) -> Value {
-        if self.stopped || matches!(input, Value::Error) {
+        if matches!(input, Value::Error) || !self.enter(at) {
             return Value::Error;
         }
+        let output = self.apply_value(layer, input, seat, at);
+        self.leave();
+        output
+    }
+
+    fn apply_value(&mut self, layer: &Value, input: Value, seat: Seat<'_>, at: Origin) -> Value {
         match layer {
             Value::Error => Value::Error,
             Value::Layer(layer) => self.apply_layer(layer, input, seat, at),
@@ -106,12 +112,20 @@ impl Elaborator<'_> {
                 value
             }
             LayerKind::Repeat { count, var, body, env } => {
-                if *count < 0 || *count > MOST_NODES as i64 {
+                if *count < 0 {
+                    return self.report(Diagnostic::error(
+                        Code::OutOfRange,
+                        format!("`repeat` of {count} rounds"),
+                        at,
+                        "there are no rounds below zero",
+                    ));
+                }
+                if *count > MOST_NODES as i64 {
                     return self.stop(Diagnostic::error(
                         Code::TooLarge,
                         format!("`repeat` of {count} rounds"),
                         at,
-                        format!("at most {MOST_NODES} rounds, and none below zero"),
+                        format!("at most {MOST_NODES} rounds"),
                     ));
                 }
                 let scope = seat.take("repeat", given);
@@ -137,6 +151,9 @@ impl Elaborator<'_> {
             LayerKind::Blocks { llm, first, end, overrides } => {
                 let mut value = input;
                 for index in *first..*end {
+                    if matches!(value, Value::Error) || self.stopped {
+                        return Value::Error;
+                    }
                     let scope = seat.take(&format!("{}.layer.{index}", llm.name), given);
                     value = self.llm_block(llm, index, overrides, value, &scope, at);
                 }
@@ -412,9 +429,7 @@ impl Elaborator<'_> {
         }
         let user = |origin: &Origin| !self.sources.get(origin.file).library;
         // Whichever of the two numbers stands in the user's file can be changed; the layer before is tried first.
-        let before = stream.made.layer.as_ref().and_then(|(name, bound)| {
-            (name == "linear").then(|| bound.iter().find(|b| b.name == "out")).flatten().and_then(|b| b.written)
-        });
+        let before = stream.made.width;
         let here = (definition.name == "linear")
             .then(|| bound.iter().find(|b| b.name == "in"))
             .flatten()
@@ -448,13 +463,10 @@ impl Elaborator<'_> {
     fn carry_on(&mut self, definition: &Rc<Definition>, bindings: &Bindings, env: &EnvRef) -> Value {
         let Some(signature) = definition.signature() else { return Value::Error };
         let Some(dims) = dims_of(&signature.output) else { return Value::Error };
-        let before = self.diagnostics.len();
-        let shape = self.shape_of(dims, bindings, env, definition.origin());
-        self.diagnostics.truncate(before);
-        match shape {
+        match self.quietly(|this| this.shape_of(dims, bindings, env, definition.origin())) {
             Some(shape) => {
                 let id = self.stream(shape);
-                let made = Rc::new(Made { origin: definition.origin(), layer: None, input: false });
+                let made = Rc::new(Made { origin: definition.origin(), width: None, input: false });
                 Value::Stream(StreamValue { id, made })
             }
             None => Value::Error,
@@ -564,10 +576,8 @@ impl Elaborator<'_> {
                     let rest =
                         rest.map_or_else(|| Value::Dim(Dim::Named { name: "rest".into(), varying: false }), Value::int);
                     let env = Env::within(env, vec![("rest".to_owned(), rest)]);
-                    let before = self.diagnostics.len();
-                    let value = self.eval(expr, &Place { env, scope: Scope::root() });
-                    self.diagnostics.truncate(before);
-                    flops = match value {
+                    let place = Place { env, scope: Scope::root() };
+                    flops = match self.quietly(|this| this.eval(expr, &place)) {
                         Value::Config(config) => config.float(),
                         _ => None,
                     };
@@ -586,6 +596,9 @@ impl Elaborator<'_> {
                     };
                     let shape_at = Origin { file: env.file, span: shape.span };
                     let Some(shape) = self.shape_of(dims, bindings, env, shape_at) else { return Value::Error };
+                    if !self.fits_a_machine(&shape, &format!("`{}` of `{}`", name.text, definition.name), at) {
+                        return Value::Error;
+                    }
                     let id = ParameterId(self.graph.parameters.len());
                     let path =
                         if scope.path.is_empty() { name.text.clone() } else { format!("{}.{}", scope.path, name.text) };
@@ -627,6 +640,9 @@ impl Elaborator<'_> {
             let Some(dims) = dims_of(ty) else { return Value::Error };
             let ty_at = Origin { file: definition.file, span: ty.span };
             let Some(shape) = self.shape_of(dims, bindings, env, ty_at) else { return Value::Error };
+            if !self.fits_a_machine(&shape, &format!("what `{}` gives", definition.name), at) {
+                return Value::Error;
+            }
             outputs.push(self.stream(shape));
         }
         self.graph.nodes.push(Node {
@@ -639,10 +655,20 @@ impl Elaborator<'_> {
             flops,
             origin: user,
         });
-        let made = Rc::new(Made { origin: at, layer: Some((definition.name.clone(), bound.to_vec())), input: false });
+        let made = Rc::new(Made { origin: at, width: width_of(definition, bound), input: false });
         let mut streams: Vec<Value> =
             outputs.into_iter().map(|id| Value::Stream(StreamValue { id, made: made.clone() })).collect();
         if streams.len() == 1 { streams.remove(0) } else { Value::Tuple(streams) }
+    }
+
+    /// Whether a tensor of this shape fits any machine; if not, that is reported.
+    fn fits_a_machine(&mut self, shape: &Shape, what: &str, at: Origin) -> bool {
+        let fits = shape.count().is_none_or(|count| count <= MOST_NUMBERS);
+        if !fits {
+            let message = format!("{what} is larger than any machine's memory");
+            self.report(Diagnostic::error(Code::TooLarge, message, at, format!("would be {shape}")));
+        }
+        fits
     }
 
     /// The outermost place of the user's own file on the way here.
@@ -690,16 +716,18 @@ fn made_by(layer: &Value, at: Origin) -> Rc<Made> {
                 inner = within;
             }
             LayerKind::Definition { definition, bound } => {
-                return Rc::new(Made {
-                    origin: at,
-                    layer: Some((definition.name.clone(), bound.clone())),
-                    input: false,
-                });
+                return Rc::new(Made { origin: at, width: width_of(definition, bound), input: false });
             }
             _ => break,
         }
     }
-    Rc::new(Made { origin: at, layer: None, input: false })
+    Rc::new(Made { origin: at, width: None, input: false })
+}
+
+/// Where the width that a linear layer gives was written.
+fn width_of(definition: &Definition, bound: &[Bound]) -> Option<Origin> {
+    let out = bound.iter().find(|bound| bound.name == "out").filter(|_| definition.name == "linear");
+    out.and_then(|bound| bound.written)
 }
 
 fn remade(value: Value, made: &Rc<Made>) -> Value {

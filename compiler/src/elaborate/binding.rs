@@ -169,11 +169,11 @@ impl Elaborator<'_> {
                 format!("this is {}", given.value.kind()),
             )
             .note(format!("left out, it is `{default}`"));
-            if let (Config::Path(_), Value::Config(Config::Str(text))) = (default, &given.value) {
+            if let (Config::Path(_), Value::Config(Config::Str(_))) = (default, &given.value) {
                 diagnostic = diagnostic.replace(
                     "paths go by name, so that a spec works on every machine",
                     written,
-                    format!("path({text:?})"),
+                    default.to_string(),
                 );
             }
             self.report(diagnostic);

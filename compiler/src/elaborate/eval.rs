@@ -22,12 +22,25 @@ impl Elaborator<'_> {
     /// Evaluates an expression; a mistake is reported and gives [`Value::Error`].
     pub(crate) fn eval(&mut self, expr: &Expr, place: &Place) -> Value {
         let at = Origin { file: place.env.file, span: expr.span };
+        if !self.enter(at) {
+            return Value::Error;
+        }
+        let value = self.worth(expr, place, at);
+        self.leave();
+        self.within_bounds(value, at)
+    }
+
+    fn worth(&mut self, expr: &Expr, place: &Place, at: Origin) -> Value {
         match &expr.kind {
             ExprKind::Int(n) => Value::int(*n),
             ExprKind::Float(x) => Value::Config(Config::Float(*x)),
             ExprKind::Bool(b) => Value::Config(Config::Bool(*b)),
             ExprKind::Str(s) => Value::Config(Config::Str(s.clone())),
-            ExprKind::Name(name) => self.name(name, place, at),
+            ExprKind::Name(name) => {
+                // Looking a name up walks the environments around it.
+                self.spend(place.env.height / 8, at);
+                self.name(name, place, at)
+            }
             ExprKind::Field(of, name) => {
                 let value = self.eval(of, place);
                 self.field(value, name, at)
@@ -35,6 +48,20 @@ impl Elaborator<'_> {
             ExprKind::Index(of, index) => {
                 let value = self.eval(of, place);
                 let index_at = Origin { file: at.file, span: index.span };
+                if let (ExprKind::Field(_, name), Value::Config(Config::Int(count))) = (&of.kind, &value)
+                    && name.text == "layers"
+                {
+                    let name_at = Origin { file: at.file, span: name.span };
+                    return self.report(
+                        Diagnostic::error(
+                            Code::WrongType,
+                            "`layers` is how many blocks there are",
+                            name_at,
+                            format!("this is {count}"),
+                        )
+                        .replace("the blocks themselves are `layer`", name_at, "layer"),
+                    );
+                }
                 let index = self.eval(index, place);
                 self.index(value, index, at, index_at)
             }
@@ -55,17 +82,15 @@ impl Elaborator<'_> {
             ExprKind::Repeat { keyword: _, count, var, body } => {
                 let count_at = Origin { file: at.file, span: count.span };
                 match self.eval(count, place) {
-                    Value::Config(Config::Int(count)) => Value::Layer(Rc::new(Layer {
-                        kind: LayerKind::Repeat {
+                    Value::Config(Config::Int(count)) => Layer::new(
+                        LayerKind::Repeat {
                             count,
                             var: var.as_ref().map(|var| var.text.clone()),
                             body: Rc::new(body.clone()),
                             env: place.env.clone(),
                         },
-                        origin: at,
-                        name: None,
-                        scope: None,
-                    })),
+                        at,
+                    ),
                     Value::Error => Value::Error,
                     other => self.report(Diagnostic::error(
                         Code::WrongType,
@@ -94,6 +119,9 @@ impl Elaborator<'_> {
             ExprKind::Pipe(steps) => self.pipe(steps, place, at),
             ExprKind::Tuple(items) => {
                 let values: Vec<Value> = items.iter().map(|item| self.eval(item, place)).collect();
+                if values.iter().any(|value| matches!(value, Value::Error)) {
+                    return Value::Error;
+                }
                 Value::Tuple(values)
             }
             ExprKind::List(items) => {
@@ -182,7 +210,7 @@ impl Elaborator<'_> {
     }
 
     /// A name that stands for a value is that value; one that is to be called stays a definition.
-    fn definition(&mut self, definition: &Rc<Definition>, at: Origin) -> Value {
+    pub(crate) fn definition(&mut self, definition: &Rc<Definition>, at: Origin) -> Value {
         match definition.kind() {
             ItemKind::Let { params: None, value, .. } => {
                 // Once each: a chain of lets that each use the one before twice must not take exponential time.
@@ -324,12 +352,7 @@ impl Elaborator<'_> {
             }
             return self.report(diagnostic);
         }
-        Value::Layer(Rc::new(Layer {
-            kind: LayerKind::Blocks { llm, first, end, overrides: Vec::new() },
-            origin: at,
-            name: None,
-            scope: None,
-        }))
+        Layer::new(LayerKind::Blocks { llm, first, end, overrides: Vec::new() }, at)
     }
 
     fn call(&mut self, callee: &Expr, args: &[Arg], place: &Place, at: Origin) -> Value {
@@ -372,12 +395,7 @@ impl Elaborator<'_> {
     pub(super) fn configured(&mut self, definition: &Rc<Definition>, bound: Vec<Bound>, at: Origin) -> Value {
         match definition.kind() {
             ItemKind::Define { kind, .. } | ItemKind::Extern { kind, .. } if kind.text == "layer" => {
-                Value::Layer(Rc::new(Layer {
-                    kind: LayerKind::Definition { definition: definition.clone(), bound },
-                    origin: at,
-                    name: None,
-                    scope: None,
-                }))
+                Layer::new(LayerKind::Definition { definition: definition.clone(), bound }, at)
             }
             ItemKind::Define { body, .. } => {
                 let env = Env::within(&Env::top(definition.file), names(&bound));
@@ -404,7 +422,7 @@ impl Elaborator<'_> {
                 let place = Place { env, scope: crate::value::Scope::root() };
                 self.framed(&definition.name, at, |this| this.eval(value, &place)).unwrap_or(Value::Error)
             }
-            ItemKind::Recipe { .. } => Value::Recipe(Rc::new(Recipe { definition: definition.clone(), bound })),
+            ItemKind::Recipe { .. } => Value::Recipe(Recipe::new(definition.clone(), bound)),
             _ => self.report(Diagnostic::error(
                 Code::WrongType,
                 format!("`{}` cannot be called", definition.name),
@@ -455,6 +473,15 @@ impl Elaborator<'_> {
         for bound in &bound {
             let origin = bound.written.unwrap_or(at);
             let Some(value) = self.settled(bound.value.clone(), origin) else { return Value::Error };
+            let counts = definition.params().iter().any(|p| p.name.text == bound.name && p.default.is_none());
+            if counts && !matches!(value, Config::Int(_) | Config::Unknown(_)) {
+                return self.report(Diagnostic::error(
+                    Code::WrongType,
+                    format!("`{}` of `{}` is a whole number", bound.name, definition.name),
+                    origin,
+                    format!("this is {}", value.kind()),
+                ));
+            }
             if let Config::Int(n) = value
                 && n <= 0
             {
@@ -533,12 +560,7 @@ impl Elaborator<'_> {
             }
             overrides.push(Bound { name: name.text.clone(), value, written: Some(written) });
         }
-        Value::Layer(Rc::new(Layer {
-            kind: LayerKind::Blocks { llm: llm.clone(), first, end, overrides },
-            origin: at,
-            name: None,
-            scope: None,
-        }))
+        Layer::new(LayerKind::Blocks { llm: llm.clone(), first, end, overrides }, at)
     }
 
     fn mark(&mut self, mark: Mark, word: &str, args: &[Arg], place: &Place, at: Origin) -> Value {
@@ -604,7 +626,7 @@ impl Elaborator<'_> {
                 ));
             }
         }
-        Value::Layer(Rc::new(Layer { kind: LayerKind::Mark { mark, inner }, origin: at, name: None, scope: None }))
+        Layer::new(LayerKind::Mark { mark, inner }, at)
     }
 
     fn pretrained(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
@@ -744,12 +766,7 @@ impl Elaborator<'_> {
             Value::Definition(definition) if definition.sort() == "layer" => {
                 let given = definition.params().iter().map(|_| None).collect();
                 let Some(bound) = self.complete(&definition, given, at) else { return Value::Error };
-                Value::Layer(Rc::new(Layer {
-                    kind: LayerKind::Definition { definition, bound },
-                    origin: at,
-                    name: Some(name.text.clone()),
-                    scope: None,
-                }))
+                self.named(Layer::new(LayerKind::Definition { definition, bound }, at), name, at)
             }
             Value::Error => Value::Error,
             other => self.report(Diagnostic::error(
@@ -773,13 +790,18 @@ impl Elaborator<'_> {
             }
             return value;
         }
+        let broken = matches!(value, Value::Error);
         let mut values = vec![at_step(value, Origin { file: at.file, span: first.span })];
         for step in rest {
             let step_at = Origin { file: at.file, span: step.span };
             let value = self.eval(step, place);
             values.push(at_step(value, step_at));
         }
-        Value::Layer(Rc::new(Layer { kind: LayerKind::Pipe(values), origin: at, name: None, scope: None }))
+        if broken {
+            // It may have been a stream: what the pipe is cannot be told.
+            return Value::Error;
+        }
+        Layer::new(LayerKind::Pipe(values), at)
     }
 
     fn binary(&mut self, op: BinaryOp, a: Value, b: Value, left: &Expr, right: &Expr, at: Origin) -> Value {
@@ -858,7 +880,7 @@ impl Elaborator<'_> {
             BinaryOp::Mul => a.checked_mul(b),
             BinaryOp::Pow => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
             BinaryOp::Div | BinaryOp::Or => {
-                if b == 0 || a % b != 0 {
+                if a.checked_rem(b) != Some(0) {
                     let left_text = self.sources.text(Origin { file: at.file, span: left.span }).to_owned();
                     let right_text = self.sources.text(Origin { file: at.file, span: right.span }).to_owned();
                     let mut diagnostic = Diagnostic::error(
@@ -894,7 +916,7 @@ impl Elaborator<'_> {
 /// The divisors of `a` next below and next above `b`.
 fn near_divisors(a: i64, b: i64) -> Vec<i64> {
     let below = (1..b.min(10_000)).rev().find(|d| a % d == 0);
-    let above = (b + 1..=a.min(b.saturating_add(10_000))).find(|d| a % d == 0);
+    let above = (b.saturating_add(1)..=a.min(b.saturating_add(10_000))).find(|d| a % d == 0);
     below.into_iter().chain(above).collect()
 }
 
@@ -912,12 +934,7 @@ fn at_step(value: Value, at: Origin) -> Value {
     match value {
         Value::Layer(layer) => Value::Layer(Rc::new(Layer { origin: at, ..(*layer).clone() })),
         Value::Definition(definition) if definition.sort() == "layer" && definition.params().is_empty() => {
-            Value::Layer(Rc::new(Layer {
-                kind: LayerKind::Definition { definition, bound: Vec::new() },
-                origin: at,
-                name: None,
-                scope: None,
-            }))
+            Layer::new(LayerKind::Definition { definition, bound: Vec::new() }, at)
         }
         other => other,
     }

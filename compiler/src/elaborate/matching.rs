@@ -79,7 +79,10 @@ impl Elaborator<'_> {
                 }
             };
             if !agree(&expected, found) {
-                wrong.push(format!("where the stream has {found}, it takes {}", said(dim, &expected)));
+                let fact = format!("where the stream has {found}, it takes {}", said(dim, &expected));
+                if !wrong.contains(&fact) {
+                    wrong.push(fact);
+                }
                 if index + 1 == pattern.len() {
                     last = expected.known();
                 }

@@ -1,0 +1,57 @@
+//! Messages as a user sees them. `INSTA_UPDATE=always cargo test` writes them anew; read the difference before it is kept.
+
+use lmv_compiler::compile;
+
+/// One snapshot: its name, the program, and how its messages are shown.
+macro_rules! shows {
+    ($($name:ident: $program:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let compiled = compile("spec.lmv", $program, &[]);
+            assert!(!compiled.diagnostics.is_empty(), "nothing is wrong");
+            let shown: Vec<String> =
+                compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
+            insta::assert_snapshot!(stringify!($name), shown.join("\n"));
+        }
+    )*};
+}
+
+/// The same as a program reads it.
+macro_rules! tells {
+    ($($name:ident: $program:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let compiled = compile("spec.lmv", $program, &[]);
+            let told: Vec<String> =
+                compiled.diagnostics.iter().map(|d| format!("{:#}", d.to_json(&compiled.sources))).collect();
+            insta::assert_snapshot!(stringify!($name), told.join("\n"));
+        }
+    )*};
+}
+
+shows! {
+    block_of_another_width: "model = vit_small\n     >> linear(384, 4096)\n     >> frozen(opt_1_3b.layer[23])\n     >> linear(2048, 384)\n     >> head\n";
+    no_linear_layers_around_the_block: "model = vit_small >> frozen(llama7b.layer[31]) >> head\n";
+    too_narrow_a_linear_layer: "model = vit_small >> linear(384, 2048) >> linear(4096, 384) >> head\n";
+    images_of_another_size: "model = vit_small >> head\ndata = shapes(image = 64)\n";
+    heads_that_do_not_divide: "model = vit(d = 384, heads = 5) >> head\n";
+    a_misspelt_name: "model = vit_smal >> head\n";
+    a_misspelt_argument: "model = vit_small >> linear(384, 384, biass = false) >> head\n";
+    a_missing_argument: "model = vit_small >> linear(384) >> head\n";
+    a_block_too_far: "model = vit_small >> linear(384, 4096) >> frozen(llama7b.layer[32]) >> linear(4096, 384) >> head\n";
+    layers_in_place_of_layer: "model = vit_small >> linear(384, 4096) >> frozen(llama7b.layers[31]) >> linear(4096, 384) >> head\n";
+    a_whole_language_model: "model = vit_small >> linear(384, 4096) >> frozen(llama7b) >> linear(4096, 384) >> head\n";
+    frozen_and_nothing_fills_it: "model = vit_small >> frozen(linear(384, 384)) >> head\n";
+    a_forgotten_head: "model = vit_small\ndata = imagenet\ntrain = deit\neval = [top1]\n";
+    other_classes_than_the_data: "model = vit_small >> head(100)\ndata = imagenet\ntrain = deit\n";
+    a_place_on_one_machine: "model = vit_small >> head\ndata = imagenet(root = \"/data/imagenet\")\n";
+    a_setting_that_is_none: "model = vit_small >> head\nepochs = 3\n";
+    python_s_false: "model = vit_small >> linear(384, 384, bias = False) >> head\n";
+    a_layer_by_way_of_itself: "layer deep(d) : [.., d] -> [.., d] { linear(d, d) >> deep(d) }\nmodel = vit_small >> deep(384) >> head\n";
+    rounds_without_end: "model = vit_small >> repeat(10**12) { linear(384, 384) } >> head\n";
+}
+
+tells! {
+    json_of_a_shape_error: "model = vit_small\n     >> linear(384, 4096)\n     >> frozen(opt_1_3b.layer[23])\n     >> linear(2048, 384)\n     >> head\n";
+    json_of_a_misspelt_name: "model = vit_smal >> head\n";
+}

@@ -1,0 +1,129 @@
+//! Runs `tests/suite/*.lmv`: programs with the errors that they must give, written beside the line that causes each.
+//!
+//! A file holds many cases, each under a line `// --- its name ---`. A comment `//~ E0301 takes [.., 2049]` says that the
+//! line gives an error of that code whose message or first label contains the text behind the code; `//~^` says the
+//! same of the line above, and each further `^` goes one line up. A case without such comments is a right program.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lmv_compiler::codes::PAGES;
+use lmv_compiler::compile;
+
+/// An error on a line: what is expected, or what was found.
+#[derive(Debug)]
+struct Expected {
+    line: usize,
+    code: String,
+    fragment: String,
+}
+
+struct Case {
+    file: String,
+    name: String,
+    text: String,
+    /// The line of the file on which the text begins, for messages.
+    begins: usize,
+    expected: Vec<Expected>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/suite")
+}
+
+fn cases() -> Vec<Case> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder())
+        .expect("tests/suite is there")
+        .map(|entry| entry.expect("a file of tests/suite").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "lmv"))
+        .collect();
+    files.sort();
+    files.iter().flat_map(|file| cases_of(file)).collect()
+}
+
+fn cases_of(path: &Path) -> Vec<Case> {
+    let file = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+    let text = fs::read_to_string(path).expect("a file of tests/suite is text");
+    let mut cases: Vec<Case> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if let Some(name) = line.strip_prefix("// --- ").and_then(|rest| rest.strip_suffix(" ---")) {
+            let (file, name) = (file.clone(), name.to_owned());
+            cases.push(Case { file, name, text: String::new(), begins: index + 2, expected: Vec::new() });
+        } else if let Some(case) = cases.last_mut() {
+            let here = case.text.lines().count() + 1;
+            if let Some((_, annotation)) = line.split_once("//~") {
+                let up = annotation.chars().take_while(|c| *c == '^').count();
+                let annotation = annotation[up..].trim();
+                let (code, fragment) = annotation.split_once(' ').unwrap_or((annotation, ""));
+                let (code, fragment) = (code.to_owned(), fragment.trim().to_owned());
+                case.expected.push(Expected { line: here - up, code, fragment });
+            }
+            case.text.push_str(line);
+            case.text.push('\n');
+        }
+    }
+    assert!(!cases.is_empty(), "{file} has no `// --- name ---`");
+    cases
+}
+
+/// What a case gives that it should not, and what it should give and does not.
+fn disagreements(case: &Case) -> Vec<String> {
+    let compiled = compile(&format!("{} ({})", case.file, case.name), &case.text, &[]);
+    let mut wanted: Vec<&Expected> = case.expected.iter().collect();
+    let mut wrong = Vec::new();
+    for diagnostic in &compiled.diagnostics {
+        let label = &diagnostic.labels[0];
+        let (line, _) = compiled.sources.line_column(label.origin.file, label.origin.span.start);
+        let code = diagnostic.code.as_str();
+        let found = wanted.iter().position(|expected| {
+            let said = diagnostic.message.contains(&expected.fragment) || label.message.contains(&expected.fragment);
+            label.origin.file == compiled.file && expected.line == line && expected.code == code && said
+        });
+        match found {
+            Some(index) => drop(wanted.remove(index)),
+            None => wrong.push(format!("not expected:\n{}", diagnostic.render(&compiled.sources, false))),
+        }
+    }
+    for expected in wanted {
+        wrong.push(format!(
+            "missing on line {}: {} {}\n",
+            expected.line + case.begins - 1,
+            expected.code,
+            expected.fragment
+        ));
+    }
+    if compiled.experiment.is_some() != compiled.diagnostics.is_empty() {
+        wrong.push("there is an experiment exactly when nothing is wrong\n".to_owned());
+    }
+    wrong
+}
+
+#[test]
+fn every_case_gives_its_errors_and_no_others() {
+    let mut report = String::new();
+    for case in cases() {
+        if std::env::var_os("LMV_SUITE_PRINT").is_some() {
+            let compiled = compile(&format!("{} ({})", case.file, case.name), &case.text, &[]);
+            for diagnostic in &compiled.diagnostics {
+                println!("{}", diagnostic.render(&compiled.sources, false));
+            }
+        }
+        for wrong in disagreements(&case) {
+            report += &format!("tests/suite/{}:{}: {}: {wrong}\n", case.file, case.begins, case.name);
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+#[test]
+fn every_code_has_a_case_and_every_case_a_name_of_its_own() {
+    let cases = cases();
+    let codes: BTreeSet<&str> = cases.iter().flat_map(|case| &case.expected).map(|e| e.code.as_str()).collect();
+    let missing: Vec<&str> = PAGES.iter().map(|page| page.name).filter(|name| !codes.contains(name)).collect();
+    assert!(missing.is_empty(), "no case gives {missing:?}");
+    let names: BTreeSet<(&str, &str)> = cases.iter().map(|case| (case.file.as_str(), case.name.as_str())).collect();
+    assert_eq!(names.len(), cases.len(), "two cases of one file have the same name");
+    assert!(cases.len() >= 80, "{} cases", cases.len());
+    assert!(cases.iter().filter(|case| case.expected.is_empty()).count() >= 20, "right programs are missing");
+}
