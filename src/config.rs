@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::context::{Context, Exit, Message};
 use crate::spec::nearest;
 
-const NAME: &str = "lmv.toml";
+pub const NAME: &str = "lmv.toml";
 const TABLES: [&str; 2] = ["paths", "weights"];
 
 /// A `lmv.toml`.

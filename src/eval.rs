@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use lmv_runtime::device::DeviceChoice;
+use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
-use lmv_runtime::events::Observer;
+use lmv_runtime::evaluation::Evaluation;
+use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
 
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::locate::Locate;
-use crate::progress::Progress;
+use crate::progress::{Progress, measured};
 use crate::spec::{self, Checked, Set};
 
 /// Evaluate everything in a spec's `eval`
@@ -30,7 +31,6 @@ pub struct Args {
 }
 
 /// An evaluation as the command line asks for it.
-#[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
 pub struct Job<'a> {
     /// The spec.
     pub spec: &'a Checked,
@@ -62,7 +62,8 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     progress.finish();
     let metrics = metrics.map_err(|failure| context.failed(&failure))?;
     let width = metrics.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let lines: String = metrics.iter().map(|(name, value)| format!("{name:width$}  {value:.2} %\n")).collect();
+    let lines: String =
+        metrics.iter().map(|(name, value)| format!("{name:width$}  {}\n", measured(name, *value))).collect();
     context.print(&lines)
 }
 
@@ -77,11 +78,16 @@ pub fn existing(checkpoint: &Path, context: &Context) -> Result<(), Exit> {
     }
 }
 
-// ===================================================================================================================
-// THE RUNTIME GOES IN BELOW: this function, and nothing above, is to be filled in.
-// ===================================================================================================================
-
 /// The metrics of the spec's `eval` by name, in percent.
-fn evaluate(_job: &Job<'_>, _observer: &mut dyn Observer) -> Result<Vec<(String, f64)>, Failure> {
-    Err(Failure::new("this build of lmvc cannot evaluate"))
+fn evaluate(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Vec<(String, f64)>, Failure> {
+    let (device, remark) = device::settle(job.device)?;
+    remark.into_iter().for_each(|text| observer.event(Event::Note(text)));
+    let evaluation = Evaluation {
+        experiment: &job.spec.experiment,
+        places: job.places,
+        checkpoint: job.checkpoint,
+        drawn: crate::train::drawn(Path::new(crate::train::RUNS)),
+        observer,
+    };
+    device::run(device, evaluation)
 }

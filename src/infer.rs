@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use lmv_runtime::device::DeviceChoice;
+use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
-use lmv_runtime::events::Observer;
+use lmv_runtime::events::{Event, Observer};
+use lmv_runtime::inference::Inference;
+use lmv_runtime::network::find_tap;
 use lmv_runtime::places::Places;
 
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::locate::LocateWeights;
 use crate::progress::Progress;
-use crate::spec::{self, Checked, nearest};
+use crate::spec::{self, Checked};
 
 /// Run a model on tensors in a file
 ///
@@ -40,7 +42,6 @@ pub struct Args {
 }
 
 /// An inference as the command line asks for it.
-#[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
 pub struct Job<'a> {
     /// The spec.
     pub spec: &'a Checked,
@@ -66,17 +67,9 @@ pub fn run(args: &Args, context: &Context) -> Exit {
 fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let spec = spec::checked(&args.spec, &[], context)?;
     for tap in &args.tap {
-        let known: Vec<&str> = spec.experiment.graph.taps.iter().map(|port| port.name.as_str()).collect();
-        if known.contains(&tap.as_str()) {
-            continue;
+        if let Err(failure) = find_tap(&spec.experiment.graph, tap) {
+            return Err(context.wrong_command(&Message::from(&failure)));
         }
-        let message = Message::error(format!("the model has no stream `{tap}`")).about(args.spec.display().to_string());
-        let message = match (nearest(tap, known.iter().copied()).first(), known.is_empty()) {
-            (Some(near), _) => message.help(format!("did you mean `{near}`?")),
-            (None, false) => message.note(format!("it has `{}`", known.join("`, `"))),
-            (None, true) => message.help("name a stream by `let` in the model"),
-        };
-        return Err(context.wrong_command(&message));
     }
     if let Ok(false) = args.input.try_exists() {
         let message = Message::error(format!("there is no file `{}`", args.input.display()));
@@ -101,11 +94,19 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     done.map_err(|failure| context.failed(&failure))
 }
 
-// ===================================================================================================================
-// THE RUNTIME GOES IN BELOW: this function, and nothing above, is to be filled in.
-// ===================================================================================================================
-
-/// Reads the input, runs the model, writes the output.
-fn infer(_job: &Job<'_>, _observer: &mut dyn Observer) -> Result<(), Failure> {
-    Err(Failure::new("this build of lmvc cannot run a model"))
+/// Runs the model, and writes what it gives.
+fn infer(job: &Job<'_>, observer: &mut dyn Observer) -> Result<(), Failure> {
+    let (device, remark) = device::settle(job.device)?;
+    remark.into_iter().for_each(|text| observer.event(Event::Note(text)));
+    let inference = Inference {
+        experiment: &job.spec.experiment,
+        places: job.places,
+        checkpoint: job.checkpoint,
+        input: job.input,
+        output: job.output,
+        taps: job.taps,
+        seed: job.spec.experiment.seed.unwrap_or(0),
+        observer,
+    };
+    device::run(device, inference).map(drop)
 }

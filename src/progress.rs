@@ -154,7 +154,8 @@ impl Progress {
         self.epoch = None;
         let mut line = format!("epoch {}/{}  loss {loss:.4}", index + 1, self.epochs);
         for (name, value) in metrics {
-            line += &format!("  {name} {value:.2} %");
+            let name = if name == "loss" { "val loss" } else { name };
+            line += &format!("  {name} {}", measured(name, *value));
         }
         if best {
             line += &format!("  {}", Paint::Trained.on("best", self.context.stderr_color));
@@ -198,6 +199,11 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// A metric's value with its unit: shares are in percent, a loss has none.
+pub fn measured(name: &str, value: f64) -> String {
+    if name.ends_with("loss") { format!("{value:.4}") } else { format!("{value:.2} %") }
 }
 
 #[cfg(test)]

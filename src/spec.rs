@@ -31,7 +31,6 @@ pub struct Set {
 /// A spec that is right.
 pub struct Checked {
     /// Its text.
-    #[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
     pub text: String,
     /// What the compiler made of it, for showing places.
     pub compiled: Compiled,

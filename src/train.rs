@@ -1,18 +1,32 @@
 //! `lmvc train SPEC`
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::value_parser;
-use lmv_runtime::device::DeviceChoice;
+use lmv_compiler::config::Config;
+use lmv_compiler::graph::Filling;
+use lmv_compiler::library;
+use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
-use lmv_runtime::events::Observer;
+use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
+use lmv_runtime::training::atomic_file::write_atomic;
+use lmv_runtime::training::engine::{Outcome, Training};
+use lmv_runtime::training::lock::{self, Lock};
+use lmv_runtime::training::run_folder::RunFolder;
 
+use crate::config;
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::locate::Locate;
-use crate::progress::Progress;
+use crate::progress::{Progress, measured};
 use crate::spec::{self, Checked, Override, Set};
+
+/// The folder that runs go into where nothing else is said.
+pub const RUNS: &str = "runs";
 
 /// Train a spec, evaluate it, and write a run folder
 #[derive(clap::Args, Debug)]
@@ -42,7 +56,7 @@ pub struct Args {
     #[command(flatten)]
     locate: Locate,
     /// The folder for run folders
-    #[arg(long, value_name = "DIR", default_value = "runs")]
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
     out: PathBuf,
     /// The run's name, in place of the spec's; the run folder is DIR/NAME-1, or the next number that is free
     #[arg(long)]
@@ -53,7 +67,6 @@ pub struct Args {
 }
 
 /// A training run as the command line asks for it: the spec is right, nothing is opened yet.
-#[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
 pub struct Job<'a> {
     /// The spec.
     pub spec: &'a Checked,
@@ -76,7 +89,6 @@ pub struct Job<'a> {
 }
 
 /// Where a run is written.
-#[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
 pub enum Target<'a> {
     /// To a new folder `root/name-N`.
     New {
@@ -124,9 +136,13 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         target,
     };
     let mut progress = Progress::new(context);
-    let done = train(&job, &mut progress);
+    let done = train(&job, context, &mut progress);
     progress.finish();
-    done.map_err(|failure| context.failed(&failure))
+    match done {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Exit::Failed),
+        Err(failure) => Err(context.failed(&failure)),
+    }
 }
 
 fn name(args: &Args, spec: &Path) -> String {
@@ -152,16 +168,122 @@ fn run_spec(run: &Path, context: &Context) -> Result<PathBuf, Exit> {
     Err(context.wrong_command(&message))
 }
 
-// ===================================================================================================================
-// THE RUNTIME GOES IN BELOW: these two functions, and nothing above, are to be filled in.
-// ===================================================================================================================
-
-/// What was set from outside when the run began: the `Job::overrides` of then, as the run folder keeps them.
-fn run_overrides(_run: &Path, _context: &Context) -> Result<Vec<Override>, Exit> {
-    Ok(Vec::new())
+/// What the command line set when the run began.
+fn run_overrides(run: &Path, context: &Context) -> Result<Vec<Override>, Exit> {
+    Lock::read(run).map(|lock| lock.set).map_err(|failure| context.failed(&failure))
 }
 
-/// Trains as the job says, and tells the observer how it goes.
-fn train(_job: &Job<'_>, _observer: &mut dyn Observer) -> Result<(), Failure> {
-    Err(Failure::new("this build of lmvc cannot train"))
+/// Where data that lmvc draws itself is kept, beside the runs that use it.
+pub fn drawn(runs: &Path) -> PathBuf {
+    runs.join("data")
+}
+
+/// Begins a run or goes on with one, and tells where it is.
+fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Result<bool, Failure> {
+    let (device, remark) = device::settle(job.device)?;
+    remark.into_iter().for_each(|text| observer.event(Event::Note(text)));
+    let (folder, lock, runs) = match &job.target {
+        Target::New { root, name } => {
+            // A place that is missing is told before there is a folder that says a run began.
+            let places = places_of(job)?;
+            let folder = RunFolder::create(root, name)?;
+            write_atomic(&folder.path().join("spec.lmv"), |out| out.write_all(job.spec.text.as_bytes()))?;
+            write_atomic(&folder.path().join(config::NAME), |out| out.write_all(places.as_bytes()))?;
+            (folder, new_lock(job, device), (*root).to_path_buf())
+        }
+        Target::Resume(run) => {
+            let folder = RunFolder::resume(run)?;
+            let then = Lock::read(folder.path())?;
+            let lock = Lock {
+                seed: then.seed,
+                steps: job.steps.or(then.steps),
+                checkpoint_steps: job.checkpoint_steps.or(then.checkpoint_steps),
+                ..new_lock(job, device)
+            };
+            let runs = folder.path().parent().map_or_else(|| PathBuf::from(RUNS), Path::to_path_buf);
+            (folder, lock, runs)
+        }
+    };
+    let run = folder.path().display().to_string();
+    let stop = interruption();
+    let training = Training {
+        experiment: &job.spec.experiment,
+        places: job.places,
+        folder: &folder,
+        lock,
+        resume: matches!(job.target, Target::Resume(_)),
+        drawn: drawn(&runs),
+        threads: 0,
+        observer,
+        stop: &|| stop.load(Ordering::Relaxed),
+    };
+    match device::run(device, training)? {
+        Outcome::Done { metrics, best } => {
+            let measured: Vec<String> =
+                metrics.iter().map(|(name, value)| format!("{name} {}", measured(name, *value))).collect();
+            context.remark(&format!("\ndone: {}", measured.join(", ")));
+            if let (Some((best, epoch)), Some((name, _))) = (best, metrics.first()) {
+                context.remark(&format!("best {name}: {best:.2} % after epoch {}", epoch + 1));
+            }
+            context.remark(&format!("the run is in {run}"));
+            let spec = job.spec_path.display();
+            context.remark(&format!(
+                "next: `lmvc show {spec}` draws the model, `lmvc eval {spec} --checkpoint {run}` measures it again"
+            ));
+            Ok(true)
+        }
+        Outcome::Interrupted => {
+            context.remark(&format!("\ninterrupted; go on by `lmvc train --resume {run}`"));
+            Ok(false)
+        }
+    }
+}
+
+/// What a run that begins now is made of; the runtime adds what it reads.
+fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
+    Lock {
+        lmvc: env!("CARGO_PKG_VERSION").into(),
+        seed: job.seed.unwrap_or(0),
+        device: device.to_string(),
+        set: job.overrides.to_vec(),
+        steps: job.steps,
+        checkpoint_steps: job.checkpoint_steps,
+        spec: lock::hash(job.spec.text.as_bytes()),
+        library: lock::hash(library::fingerprint_text().as_bytes()),
+        data: String::new(),
+        weights: BTreeMap::new(),
+    }
+}
+
+/// An `lmv.toml` for the run's folder with the places that the spec's names have on this machine, so that the run can
+/// be resumed without saying them again.
+fn places_of(job: &Job<'_>) -> Result<String, Failure> {
+    let mut paths = toml::Table::new();
+    let mut weights = toml::Table::new();
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
+    if let Some(Config::Path(name)) = job.spec.experiment.data.as_ref().and_then(|data| data.arguments.get("root")) {
+        paths.insert(name.clone(), absolute(job.places.paths.resolve(name)?).into());
+    }
+    for parameter in &job.spec.experiment.graph.parameters {
+        if let Some(Filling::Block { weights: name, .. } | Filling::Named { weights: name, .. }) = &parameter.filled_by
+            && !weights.contains_key(name)
+        {
+            weights.insert(name.clone(), absolute(job.places.weights.resolve(name)?).into());
+        }
+    }
+    let table = toml::Table::from_iter([("paths".to_owned(), paths.into()), ("weights".to_owned(), weights.into())]);
+    Ok(format!("# Where the names of spec.lmv led on the machine of this run.\n{table}"))
+}
+
+/// Set once the user presses Ctrl-C; a second time ends the process at once.
+fn interruption() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    // Without a handler Ctrl-C still ends the process, and the last checkpoint stands.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(Exit::Failed as i32);
+        }
+    });
+    stop
 }

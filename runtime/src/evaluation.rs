@@ -1,16 +1,58 @@
 //! Measuring a model on the evaluation split.
 
+use std::path::{Path, PathBuf};
+
 use burn::tensor::ops::FloatTensor;
+use lmv_compiler::Experiment;
 use lmv_compiler::config::Call;
 
+use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::network::{Network, tensor, values};
+use crate::parameters;
+use crate::places::Places;
 use crate::stream::Stream;
-use crate::tasks::Task;
+use crate::tasks::{self, Opening, Task};
 use crate::training::meters::{Accuracy, RunningMean};
+use crate::training::seeds::Seeds;
+
+/// What to measure: a trained model on its spec's data.
+pub struct Evaluation<'a> {
+    /// The spec.
+    pub experiment: &'a Experiment,
+    /// Where its names lead.
+    pub places: &'a Places,
+    /// What training gave: a run's folder, a checkpoint's folder or a file.
+    pub checkpoint: &'a Path,
+    /// Where data that the program draws itself is kept.
+    pub drawn: PathBuf,
+    /// Who watches.
+    pub observer: &'a mut dyn Observer,
+}
+
+impl Work for Evaluation<'_> {
+    type Output = Result<Vec<(String, f64)>>;
+
+    fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
+        let seed = self.experiment.seed.unwrap_or(0);
+        let graph = &self.experiment.graph;
+        let opening = Opening { places: self.places, drawn: self.drawn, seed, threads: 0 };
+        let task = tasks::open(self.experiment, &opening, self.observer)?;
+        let checkpoint = Some(self.checkpoint);
+        let loaded = parameters::load::<B>(graph, &Seeds::new(seed), self.places, checkpoint, &device, self.observer)?;
+        let network = Network::<B>::new(graph, &[])?;
+        let metrics = &self.experiment.eval;
+        let never = || false;
+        let measured = evaluate(&network, &loaded.tensors, &*task, metrics, &device, self.observer, &never)?;
+        for line in task.damage() {
+            self.observer.event(Event::Warning(line));
+        }
+        Ok(measured.unwrap_or_default())
+    }
+}
 
 /// The names of all metrics that Rust measures.
 pub const METRICS: [&str; 2] = ["top1", "top5"];

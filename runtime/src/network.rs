@@ -80,7 +80,10 @@ impl<B: Kernels> Network<B> {
 }
 
 /// A tap by its whole name, or by a tail of it that only one has.
-fn find_tap(graph: &Graph, name: &str) -> Result<StreamId> {
+///
+/// # Errors
+/// No such tap, or several; with the names there are.
+pub fn find_tap(graph: &Graph, name: &str) -> Result<StreamId> {
     if let Some(port) = graph.taps.iter().find(|port| port.name == name) {
         return Ok(port.stream);
     }

@@ -8,5 +8,5 @@ layers! { "add" => |_| Ok(Add) }
 
 forward!(Add, |_this, inputs, _weights, _pass| {
     let [a, b] = take(inputs);
-    vec![a.with(B::fused_add(a.tensor.clone(), b.tensor))]
+    vec![a.with(B::float_add(a.tensor.clone(), b.tensor))]
 });

@@ -88,6 +88,11 @@ impl Lock {
     }
 }
 
+/// BLAKE3 as the lock writes it.
+pub fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
