@@ -1,8 +1,8 @@
 //! Attention on `Flex`: a task to each head, its scores in a scratch buffer that stays in the cache.
 //!
-//! Heads are read where they lie, side by side in the last dimension. The backward pass computes the probabilities again
-//! rather than keep them. A task takes a whole key and value head there, so that the queries which share it add to its
-//! gradients in a fixed order.
+//! Heads are read where they lie, side by side in the last dimension. The backward pass computes the probabilities
+//! again rather than keep them. A task takes a whole key and value head there, so that the queries which share it add
+//! to its gradients in a fixed order.
 
 use burn::tensor::ops::BoolTensor;
 use burn_flex::{Flex, FlexTensor};
@@ -15,7 +15,7 @@ use super::simd::{exp, max, sum, sum2, wide};
 /// Scores one task holds at a time.
 const SCORES: usize = 1 << 16;
 
-/// A tensor [batch, rows, channels] whose channels are next to each other.
+/// A tensor `[batch, rows, channels]` whose channels are next to each other.
 struct Tokens {
     tensor: FlexTensor,
     batch_step: usize,
@@ -55,7 +55,7 @@ impl Tokens {
     }
 }
 
-/// Which keys are real, [b, m].
+/// Which keys are real, `[b, m]`.
 struct Mask(Option<FlexTensor>);
 
 impl Mask {
@@ -70,7 +70,8 @@ impl Mask {
     }
 }
 
-/// Turns a row of scores into e^(score − greatest), zero where a key is hidden. Gives 1 / their sum, zero if all are hidden.
+/// Turns a row of scores into e^(score − greatest), zero where a key is hidden. Gives 1 / their sum, zero if all are
+/// hidden.
 #[inline(always)]
 fn weights(row: &mut [f32], seen: usize, keep: Option<&[u8]>) -> f32 {
     let (row, later) = row.split_at_mut(seen);

@@ -11,8 +11,8 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
 use super::{AdamW, Heads, Kernels};
 
-/// Declares a step of the backward pass: what it keeps, and the gradients it makes of that, of the gradient of the output
-/// and of which parents are tracked.
+/// Declares a step of the backward pass: what it keeps, and the gradients it makes of that, of the gradient of the
+/// output and of which parents are tracked.
 macro_rules! step {
     ($name:ident, $n:literal, $keeps:ty, |$state:pat_param, $grad:ident, $wanted:ident| $gradients:expr) => {
         #[derive(Debug)]

@@ -44,7 +44,7 @@ pub(super) fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
 /// Length of the last dimension, and the number of rows of that length.
 pub(super) fn rows_of(shape: &Shape) -> (usize, usize) {
     let width = shape.last().copied().unwrap_or(1);
-    (if width == 0 { 0 } else { shape.num_elements() / width }, width)
+    (shape.num_elements().checked_div(width).unwrap_or(0), width)
 }
 
 /// Rows of `width` elements that one task takes.
@@ -106,7 +106,8 @@ fn new_rows_with<const N: usize>(
     buffers
 }
 
-/// A new buffer of `rows` rows of `width` elements, which `f(first_row, some_rows)` fills, in parallel. `f` finds zeros.
+/// A new buffer of `rows` rows of `width` elements, which `f(first_row, some_rows)` fills, in parallel. `f` finds
+/// zeros.
 pub(super) fn new_rows(rows: usize, width: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> Vec<f32> {
     let [out] = new_rows_with(rows, [width], rows_per_task(width), |first, [out]| f(first, out));
     out
@@ -234,7 +235,7 @@ impl<'a> MatMut<'a> {
         Self { start: data.as_mut_ptr(), rows, cols, row_step: cols, buffer: PhantomData }
     }
 
-    /// `data`, [batch, rows, parts · width], as batch · parts matrices of `rows` × `width`, part by part.
+    /// `data`, `[batch, rows, parts · width]`, as batch · parts matrices of `rows` × `width`, part by part.
     pub(super) fn split(data: &'a mut [f32], batch: usize, rows: usize, parts: usize, width: usize) -> Vec<Self> {
         let step = parts * width;
         assert_eq!(data.len(), batch * rows * step, "matrices that fill their buffer");
@@ -242,7 +243,8 @@ impl<'a> MatMut<'a> {
         let views = (0..batch).flat_map(|b| (0..parts).map(move |p| b * rows * step + p * width));
         views
             .map(|offset| Self {
-                // Columns `p · width..` of rows that are `parts · width` apart: no two of the matrices share an element.
+                // Columns `p · width..` of rows that are `parts · width` apart: no two of the matrices share an
+                // element.
                 start: start.wrapping_add(offset),
                 rows,
                 cols: width,

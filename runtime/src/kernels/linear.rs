@@ -25,7 +25,7 @@ fn spread(out: &mut [f32], a: Mat, b: Mat, accumulate: bool) {
     product(&mut MatMut::new(out, a.rows, b.cols), a, b, 1.0, accumulate, parallel);
 }
 
-/// `t` [.., d] as a matrix [rows, d], if one step leads from each row to the next; else `None`.
+/// `t` `[.., d]` as a matrix `[rows, d]`, if one step leads from each row to the next; else `None`.
 fn as_matrix(t: &FlexTensor) -> Option<Mat<'_>> {
     let layout = t.layout();
     let (shape, strides) = (layout.shape(), layout.strides());

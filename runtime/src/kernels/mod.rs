@@ -1,9 +1,9 @@
 //! The operations fused for speed, behind one backend trait.
 //!
-//! Model code is generic over [`Kernels`] and calls the functions of this module, which take and give Burn's tensors.
-//! A backend gets every operation from plain operations of Burn, and may replace any of them: [`Flex`](burn_flex::Flex)
-//! replaces them by loops over all cores. `Autodiff<B>` is a [`Kernels`] for every `B` that is one, with a backward pass of
-//! its own for each operation, which computes the gradients that are asked for and no others.
+//! Model code is generic over [`Kernels`] and calls the functions of this module, which take and give Burn's tensors. A
+//! backend gets every operation from plain operations of Burn, and may replace any of them: [`Flex`](burn_flex::Flex)
+//! replaces them by loops over all cores. `Autodiff<B>` is a [`Kernels`] for every `B` that is one, with a backward
+//! pass of its own for each operation, which computes the gradients that are asked for and no others.
 //!
 //! On `Flex` results are bitwise the same on any number of threads.
 
@@ -43,7 +43,8 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// As many key and value heads as query heads, of `head_dim` channels each: scores divided by √head_dim, all keys seen.
+    /// As many key and value heads as query heads, of `head_dim` channels each: scores divided by √head_dim, all keys
+    /// seen.
     pub fn full(query: usize, head_dim: usize) -> Self {
         Self { query, key_value: query, scale: 1.0 / (head_dim as f64).sqrt(), causal: false }
     }
@@ -77,10 +78,10 @@ impl AdamW {
 /// A backend with the fused operations.
 ///
 /// The methods are for backends; models call the functions of this module. They are named `fused_…` because `Backend`
-/// has a `gelu`, a `linear` and more of its own. Those that end in `_backward` take the gradient of the output, `grad`, and
-/// give the gradients of the inputs, those of `wanted` only. The defaults are made of Burn's plain operations.
+/// has a `gelu`, a `linear` and more of its own. Those that end in `_backward` take the gradient of the output, `grad`,
+/// and give the gradients of the inputs, those of `wanted` only. The defaults are made of Burn's plain operations.
 pub trait Kernels: Backend {
-    /// [`layer_norm`]: x [.., d], weight and bias [d] → [.., d].
+    /// [`layer_norm`]: x `[.., d]`, weight and bias `[d]` → `[.., d]`.
     fn fused_layer_norm(
         x: FloatTensor<Self>,
         weight: Option<FloatTensor<Self>>,
@@ -90,7 +91,7 @@ pub trait Kernels: Backend {
         plain::layer_norm::<Self>(x, weight, bias, eps)
     }
 
-    /// Gradients of x [.., d], weight [d] and bias [d].
+    /// Gradients of x `[.., d]`, weight `[d]` and bias `[d]`.
     fn fused_layer_norm_backward(
         x: FloatTensor<Self>,
         weight: Option<FloatTensor<Self>>,
@@ -101,12 +102,12 @@ pub trait Kernels: Backend {
         plain::layer_norm_backward::<Self>(x, weight, grad, eps, wanted)
     }
 
-    /// [`rms_norm`]: x [.., d], weight [d] → [.., d].
+    /// [`rms_norm`]: x `[.., d]`, weight `[d]` → `[.., d]`.
     fn fused_rms_norm(x: FloatTensor<Self>, weight: Option<FloatTensor<Self>>, eps: f64) -> FloatTensor<Self> {
         plain::rms_norm::<Self>(x, weight, eps)
     }
 
-    /// Gradients of x [.., d] and weight [d].
+    /// Gradients of x `[.., d]` and weight `[d]`.
     fn fused_rms_norm_backward(
         x: FloatTensor<Self>,
         weight: Option<FloatTensor<Self>>,
@@ -152,7 +153,7 @@ pub trait Kernels: Backend {
         plain::silu_mul_backward::<Self>(gate, up, grad, wanted)
     }
 
-    /// [`linear`]: x [.., in], weight [out, in], bias [out] → [.., out].
+    /// [`linear`]: x `[.., in]`, weight `[out, in]`, bias `[out]` → `[.., out]`.
     fn fused_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -161,8 +162,8 @@ pub trait Kernels: Backend {
         plain::linear::<Self>(x, weight, bias)
     }
 
-    /// Gradients of x [.., in] if `weight` is given, of weight [out, in] if `x` is given, and of the bias [out] if `bias`
-    /// is set.
+    /// Gradients of x `[.., in]` if `weight` is given, of weight `[out, in]` if `x` is given, and of the bias `[out]`
+    /// if `bias` is set.
     fn fused_linear_backward(
         x: Option<FloatTensor<Self>>,
         weight: Option<FloatTensor<Self>>,
@@ -172,7 +173,8 @@ pub trait Kernels: Backend {
         plain::linear_backward::<Self>(x, weight, grad, bias)
     }
 
-    /// [`attention`]: q [b, n, query · hd], k and v [b, m, key_value · hd], key_mask [b, m] → [b, n, query · hd].
+    /// [`attention`]: q `[b, n, query · hd]`, k and v `[b, m, key_value · hd]`, key_mask `[b, m]` → `[b, n, query ·
+    /// hd]`.
     fn fused_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -183,7 +185,7 @@ pub trait Kernels: Backend {
         plain::attention::<Self>(q, k, v, heads, key_mask)
     }
 
-    /// Gradients of q [b, n, query · hd], k and v [b, m, key_value · hd].
+    /// Gradients of q `[b, n, query · hd]`, k and v `[b, m, key_value · hd]`.
     fn fused_attention_backward(
         qkv: [FloatTensor<Self>; 3],
         grad: FloatTensor<Self>,
@@ -206,12 +208,12 @@ pub trait Kernels: Backend {
         plain::adamw_step::<Self>([param, grad, m, v], step, settings)
     }
 
-    /// [`softmax_cross_entropy`]: logits and targets [b, c] → [1].
+    /// [`softmax_cross_entropy`]: logits and targets `[b, c]` → `[1]`.
     fn fused_softmax_cross_entropy(logits: FloatTensor<Self>, targets: FloatTensor<Self>) -> FloatTensor<Self> {
         plain::softmax_cross_entropy::<Self>(logits, targets)
     }
 
-    /// Gradient of logits [b, c], given that of the mean [1].
+    /// Gradient of logits `[b, c]`, given that of the mean `[1]`.
     fn fused_softmax_cross_entropy_backward(
         logits: FloatTensor<Self>,
         targets: FloatTensor<Self>,
@@ -239,7 +241,7 @@ fn check_vector<B: Backend>(v: Option<&Tensor<B, 1>>, len: usize, what: &str) {
 }
 
 /// Layer normalisation over the last dimension: (x − mean) / sqrt(var + eps) · weight + bias, var without Bessel's
-/// correction. x [.., d], weight and bias [d] → [.., d].
+/// correction. x `[.., d]`, weight and bias `[d]` → `[.., d]`.
 pub fn layer_norm<B: Kernels, const D: usize>(
     x: Tensor<B, D>,
     weight: Option<Tensor<B, 1>>,
@@ -251,7 +253,8 @@ pub fn layer_norm<B: Kernels, const D: usize>(
     cooked(B::fused_layer_norm(raw(x), weight.map(raw), bias.map(raw), eps))
 }
 
-/// Root-mean-square normalisation over the last dimension: x / sqrt(mean(x²) + eps) · weight. x [.., d], weight [d] → [.., d].
+/// Root-mean-square normalisation over the last dimension: x / sqrt(mean(x²) + eps) · weight. x `[.., d]`, weight `[d]`
+/// → `[.., d]`.
 pub fn rms_norm<B: Kernels, const D: usize>(x: Tensor<B, D>, weight: Option<Tensor<B, 1>>, eps: f64) -> Tensor<B, D> {
     check_vector(weight.as_ref(), x.dims()[D - 1], "weight");
     cooked(B::fused_rms_norm(raw(x), weight.map(raw), eps))
@@ -273,7 +276,7 @@ pub fn silu_mul<B: Kernels, const D: usize>(gate: Tensor<B, D>, up: Tensor<B, D>
     cooked(B::fused_silu_mul(raw(gate), raw(up)))
 }
 
-/// x · weightᵀ + bias. x [.., in], weight [out, in] as PyTorch keeps it, bias [out] → [.., out].
+/// x · weightᵀ + bias. x `[.., in]`, weight `[out, in]` as PyTorch keeps it, bias `[out]` → `[.., out]`.
 pub fn linear<B: Kernels, const D: usize>(
     x: Tensor<B, D>,
     weight: Tensor<B, 2>,
@@ -294,8 +297,8 @@ fn check_attention<B: Backend>(q: [usize; 3], k: [usize; 3], heads: Heads, key_m
     }
 }
 
-/// Scaled dot-product attention with grouped query heads. q [b, n, query · hd], k and v [b, m, key_value · hd], key_mask
-/// [b, m], true = a real token → [b, n, query · hd].
+/// Scaled dot-product attention with grouped query heads. q `[b, n, query · hd]`, k and v `[b, m, key_value · hd]`,
+/// key_mask `[b, m]`, true = a real token → `[b, n, query · hd]`.
 ///
 /// A masked key weighs exactly nothing. A query that sees no key at all gives zeros.
 pub fn attention<B: Kernels>(
@@ -310,7 +313,7 @@ pub fn attention<B: Kernels>(
     cooked(B::fused_attention(raw(q), raw(k), raw(v), heads, key_mask.map(Tensor::into_primitive)))
 }
 
-/// The probabilities [`attention`] weighs values with: [b, query, n, m]. Made of Burn's plain operations.
+/// The probabilities [`attention`] weighs values with: `[b, query, n, m]`. Made of Burn's plain operations.
 pub fn attention_probs<B: Kernels>(
     q: Tensor<B, 3>,
     k: Tensor<B, 3>,
@@ -321,8 +324,8 @@ pub fn attention_probs<B: Kernels>(
     cooked(plain::attention_probs::<B>(raw(q), raw(k), heads, key_mask.map(Tensor::into_primitive)))
 }
 
-/// Rotary position embedding as in Hugging Face's LLaMA: the halves of each head turned against each other, at positions
-/// 0 to n − 1. x [b, n, heads · hd] → the same. Made of Burn's plain operations.
+/// Rotary position embedding as in Hugging Face's LLaMA: the halves of each head turned against each other, at
+/// positions 0 to n − 1. x `[b, n, heads · hd]` → the same. Made of Burn's plain operations.
 pub fn rope<B: Kernels>(x: Tensor<B, 3>, heads: usize, theta: f64) -> Tensor<B, 3> {
     assert!(heads > 0 && x.dims()[2].is_multiple_of(2 * heads), "x: an even number of channels to each head");
     cooked(plain::rope::<B>(raw(x), heads, theta))
@@ -344,8 +347,8 @@ pub fn adamw_step<B: Kernels, const D: usize>(
     B::fused_adamw_step(raw(param), raw(grad), raw(m), raw(v), step, settings).map(cooked)
 }
 
-/// The mean over the batch of −Σ targets · log_softmax(logits). logits and targets [b, c] → [1]. No gradient goes to
-/// `targets`.
+/// The mean over the batch of −Σ targets · log_softmax(logits). logits and targets `[b, c]` → `[1]`. No gradient goes
+/// to `targets`.
 pub fn softmax_cross_entropy<B: Kernels>(logits: Tensor<B, 2>, targets: Tensor<B, 2>) -> Tensor<B, 1> {
     assert_eq!(logits.dims(), targets.dims(), "logits and targets: one shape");
     cooked(B::fused_softmax_cross_entropy(raw(logits), raw(targets)))

@@ -29,14 +29,14 @@ fn reshape<B: Backend>(t: FloatTensor<B>, shape: impl Into<Shape>) -> FloatTenso
     B::float_reshape(t, shape.into())
 }
 
-/// A vector [d] ready to broadcast over a tensor of `rank` dimensions.
+/// A vector `[d]` ready to broadcast over a tensor of `rank` dimensions.
 fn along_last<B: Backend>(v: FloatTensor<B>, rank: usize) -> FloatTensor<B> {
     let mut shape = vec![1; rank];
     shape[rank - 1] = v.shape().num_elements();
     reshape::<B>(v, shape)
 }
 
-/// `t` as a matrix [rows, d], d its last dimension.
+/// `t` as a matrix `[rows, d]`, d its last dimension.
 fn as_matrix<B: Backend>(t: FloatTensor<B>) -> FloatTensor<B> {
     let (rows, width) = {
         let shape = dims::<B>(&t);
@@ -46,7 +46,7 @@ fn as_matrix<B: Backend>(t: FloatTensor<B>) -> FloatTensor<B> {
     reshape::<B>(t, [rows, width])
 }
 
-/// [.., d] summed to [d].
+/// `[.., d]` summed to `[d]`.
 fn sum_rows<B: Backend>(t: FloatTensor<B>) -> FloatTensor<B> {
     let t = as_matrix::<B>(t);
     let width = t.shape()[1];
@@ -217,8 +217,8 @@ pub(super) fn linear_backward<B: Backend>(
     [dx, dw, db]
 }
 
-/// Tokens-major [b, n, groups · per_group · hd] as [b · groups, per_group · n, hd], so that the heads which share keys
-/// are rows of one matrix.
+/// Tokens-major `[b, n, groups · per_group · hd]` as `[b · groups, per_group · n, hd]`, so that the heads which share
+/// keys are rows of one matrix.
 fn to_heads<B: Backend>(t: FloatTensor<B>, groups: usize, per_group: usize) -> FloatTensor<B> {
     let [b, n, c] = dims::<B>(&t)[..] else { panic!("a tensor [batch, tokens, channels]") };
     let hd = c / (groups * per_group);
@@ -233,7 +233,7 @@ fn from_heads<B: Backend>(t: FloatTensor<B>, b: usize, n: usize, groups: usize, 
     reshape::<B>(t, [b, n, groups * per_group * hd])
 }
 
-/// What no query may see, [b, heads, n, m], true = hidden.
+/// What no query may see, `[b, heads, n, m]`, true = hidden.
 fn hidden<B: Backend>(
     key_mask: Option<BoolTensor<B>>,
     causal: bool,

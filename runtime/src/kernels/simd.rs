@@ -1,8 +1,9 @@
 //! Loops compiled for the widest vectors of the machine, and the elementary functions inside them.
 //!
 //! The crate is built for a baseline processor, where a plain loop gets vectors of 128 bits. A function declared in
-//! [`wide!`] is compiled for AVX2 and AVX-512 too, and one of the three is picked at run time. Reductions keep [`LANES`]
-//! running values in a fixed order, so that they vectorise, and so that a result does not depend on who computes it.
+//! [`wide!`] is compiled for AVX2 and AVX-512 too, and one of the three is picked at run time. Reductions keep
+//! [`LANES`] running values in a fixed order, so that they vectorise, and so that a result does not depend on who
+//! computes it.
 
 /// Whether the processor has what `wide!` compiles for: AVX2 with FMA, and AVX-512.
 #[cfg(target_arch = "x86_64")]
@@ -127,7 +128,7 @@ pub(super) fn max(xs: &[f32]) -> f32 {
     lanes[0]
 }
 
-/// eˣ within 2 units in the last place for x in [−87.3, 88.3], the value at the nearer end outside, NaN for NaN.
+/// eˣ within 2 units in the last place for x in `[−87.3, 88.3]`, the value at the nearer end outside, NaN for NaN.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     /// Adding it rounds to an integer, which is then in the low bits.
@@ -157,8 +158,8 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 
 /// The standard normal distribution at `x`: the probability of a value below it, and the density.
 ///
-/// The tail is eᶻ²·erfc(z) at z = |x|/√2, fitted by a polynomial in 1 / (1 + 0.35 z) to 7·10⁻⁹ of its value, times e⁻ᶻ²;
-/// so both are good to a few units in the last place of their own size, however small they get.
+/// The tail is eᶻ²·erfc(z) at z = |x|/√2, fitted by a polynomial in 1 / (1 + 0.35 z) to 7·10⁻⁹ of its value, times
+/// e⁻ᶻ²; so both are good to a few units in the last place of their own size, however small they get.
 #[inline(always)]
 pub(super) fn normal(x: f32) -> (f32, f32) {
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;

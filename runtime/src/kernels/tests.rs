@@ -49,6 +49,9 @@ fn assert_near(got: &[f32], want: &[f32], tolerance: f32, what: &str) {
     }
 }
 
+/// The gradients of inputs from that of the output.
+type Backward<'a> = dyn Fn(&[FloatTensor<Flex>], FloatTensor<Flex>) -> Vec<Option<FloatTensor<Flex>>> + 'a;
+
 /// Inputs, each with whether it is tracked.
 type Inputs = Vec<(FloatTensor<Flex>, bool)>;
 
@@ -77,7 +80,8 @@ fn raw_values(t: &FloatTensor<Flex>) -> Vec<f32> {
     t.to_contiguous().storage::<f32>().to_vec()
 }
 
-/// `fused` and `plain` give the same outputs and gradients, whichever inputs are tracked and however they lie in memory.
+/// `fused` and `plain` give the same outputs and gradients, whichever inputs are tracked and however they lie in
+/// memory.
 #[track_caller]
 fn agree(
     what: &str,
@@ -241,7 +245,7 @@ fn the_plain_backward_forms_agree_with_those_of_burn() {
         what: &str,
         inputs: [FloatTensor<Flex>; N],
         forward: &dyn Fn(&[FloatTensor<A>]) -> FloatTensor<A>,
-        backward: &dyn Fn(&[FloatTensor<Flex>], FloatTensor<Flex>) -> Vec<Option<FloatTensor<Flex>>>,
+        backward: &Backward,
     ) {
         let tracked: Inputs = inputs.iter().map(|t| (t.clone(), true)).collect();
         let (_, want) = run(forward, &tracked);
