@@ -221,7 +221,7 @@ impl<'a> Elaborator<'a> {
     }
 
     /// Runs `body` inside the definition `name` that was called at `called`.
-    fn framed<T>(&mut self, name: &str, called: Origin, body: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    pub(crate) fn framed<T>(&mut self, name: &str, called: Origin, body: impl FnOnce(&mut Self) -> T) -> Option<T> {
         if self.stopped {
             return None;
         }
