@@ -209,7 +209,7 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// A layer without a name of its own.
-    pub fn new(kind: LayerKind, origin: Origin) -> Value {
+    pub fn configured(kind: LayerKind, origin: Origin) -> Value {
         let depth = 1 + match &kind {
             LayerKind::Definition { bound, .. } => deepest(bound.iter().map(|bound| &bound.value)),
             LayerKind::Pipe(steps) => deepest(steps),
