@@ -1,1 +1,105 @@
-fn main() {}
+//! `lmvc`, the command line of lmv: one file a subcommand, thin. What a spec means is the compiler's matter, what runs is
+//! the runtime's; here are files, the terminal and exit codes.
+//!
+//! 1. [`Cli`] says what may be typed; clap answers what is not (exit code 2).
+//! 2. [`context::Context`] settles how to talk: colour, people or programs.
+//! 3. The subcommand's `run` does the work and gives an [`Exit`].
+
+mod build;
+mod check;
+mod completions;
+mod config;
+mod context;
+mod data;
+mod device;
+mod eval;
+mod explain;
+mod infer;
+mod locate;
+mod new;
+mod progress;
+mod show;
+mod spec;
+mod train;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::context::{Context, Exit, Global};
+
+/// Compiles, trains and evaluates lmv specs: models with frozen transformer blocks inside.
+#[derive(Parser)]
+#[command(name = "lmvc", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 the spec is wrong; 2 the command line is wrong; 3 it failed while running."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Args),
+    Show(show::Args),
+    Train(train::Args),
+    Eval(eval::Args),
+    Infer(infer::Args),
+    Data(data::Args),
+    Build(build::Args),
+    Explain(explain::Args),
+    New(new::Args),
+    Completions(completions::Args),
+}
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|fault| {
+        context::to_stderr(&format!(
+            "error: this is a fault of lmvc, not of your spec: {fault}\n\
+             help: please report it with the command and the spec that led to it\n"
+        ));
+    }));
+    // A panic ends in the code for a failed run; the hook has said what happened.
+    std::panic::catch_unwind(run).unwrap_or(Exit::Failed).into()
+}
+
+fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help and version are answers, too. Nobody is there to be told of a terminal that is gone.
+            let _ = answer.print();
+            return if answer.use_stderr() { Exit::WrongCommand } else { Exit::Done };
+        }
+    };
+    let context = Context::new(&cli.global);
+    match &cli.command {
+        Command::Check(args) => check::run(args, &context),
+        Command::Show(args) => show::run(args, &context),
+        Command::Train(args) => train::run(args, &context),
+        Command::Eval(args) => eval::run(args, &context),
+        Command::Infer(args) => infer::run(args, &context),
+        Command::Data(args) => data::run(args, &context),
+        Command::Build(args) => build::run(args, &context),
+        Command::Explain(args) => explain::run(args, &context),
+        Command::New(args) => new::run(args, &context),
+        Command::Completions(args) => completions::run(args, &context),
+    }
+}
+
+/// The command line as clap knows it, for completions.
+fn command_line() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        super::command_line().debug_assert();
+    }
+}

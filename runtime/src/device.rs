@@ -62,12 +62,14 @@ pub fn settle(choice: DeviceChoice) -> Result<(DeviceChoice, Option<String>)> {
         DeviceChoice::Auto if gpu && cfg!(feature = "cuda") => Ok((DeviceChoice::Cuda(0), None)),
         DeviceChoice::Auto if gpu => Ok((
             DeviceChoice::Cpu,
-            Some("an NVIDIA GPU is here, and this lmvc was built without it: cargo build --release --features cuda".into()),
+            Some(
+                "an NVIDIA GPU is here, and this lmvc was built without it: cargo build --release --features cuda"
+                    .into(),
+            ),
         )),
         DeviceChoice::Auto => Ok((DeviceChoice::Cpu, None)),
-        DeviceChoice::Cuda(_) if !cfg!(feature = "cuda") => {
-            Err(Failure::new("this lmvc was built without CUDA").help("build it by `cargo build --release --features cuda`, or use `--device cpu`"))
-        }
+        DeviceChoice::Cuda(_) if !cfg!(feature = "cuda") => Err(Failure::new("this lmvc was built without CUDA")
+            .help("build it by `cargo build --release --features cuda`, or use `--device cpu`")),
         DeviceChoice::Cuda(n) if !gpu => {
             Err(Failure::new(format!("there is no NVIDIA GPU for `--device cuda:{n}`")).help("use `--device cpu`"))
         }

@@ -38,11 +38,8 @@ pub fn evaluate<B: Kernels>(
         }
         let examples = examples?;
         let classes = task.classes();
-        let inputs = examples
-            .inputs
-            .into_iter()
-            .map(|(dims, values)| Stream::new(tensor::<B>(values, &dims, device)))
-            .collect();
+        let inputs =
+            examples.inputs.into_iter().map(|(dims, values)| Stream::new(tensor::<B>(values, &dims, device))).collect();
         let Some(output) = network.forward(inputs, parameters, &mut Pass { training: None }).into_iter().next() else {
             return Err(Failure::new("the model gives nothing to measure"));
         };

@@ -15,8 +15,11 @@ use crate::training::seeds::Seeds;
 /// The parameter's size is not known, or its start is none that Rust knows.
 pub fn initial(parameter: &Parameter, seeds: &Seeds) -> Result<(Vec<f32>, Vec<usize>)> {
     let Some(dims) = parameter.shape.numbers() else {
-        return Err(Failure::new(format!("the size of `{}` is {}, which only data can tell", parameter.path, parameter.shape))
-            .help("give the spec a `data = …`, or the head a number: `head(1000)`"));
+        return Err(Failure::new(format!(
+            "the size of `{}` is {}, which only data can tell",
+            parameter.path, parameter.shape
+        ))
+        .help("give the spec a `data = …`, or the head a number: `head(1000)`"));
     };
     let count: usize = dims.iter().product();
     let mut rng = seeds.stream(&format!("init {}", parameter.path), 0, 0);
@@ -35,10 +38,12 @@ pub fn initial(parameter: &Parameter, seeds: &Seeds) -> Result<(Vec<f32>, Vec<us
             let normal = deviation(argument("std"), parameter)?;
             // timm cuts at ±2 whatever the deviation (paper.md §3.1); redrawing gives the same distribution.
             (0..count)
-                .map(|_| loop {
-                    let x: f64 = normal.sample(&mut rng);
-                    if x.abs() <= 2.0 {
-                        break x as f32;
+                .map(|_| {
+                    loop {
+                        let x: f64 = normal.sample(&mut rng);
+                        if x.abs() <= 2.0 {
+                            break x as f32;
+                        }
                     }
                 })
                 .collect()
@@ -56,7 +61,10 @@ pub fn initial(parameter: &Parameter, seeds: &Seeds) -> Result<(Vec<f32>, Vec<us
 
 fn deviation(std: Option<f64>, parameter: &Parameter) -> Result<Normal<f64>> {
     std.and_then(|std| Normal::new(0.0, std).ok()).filter(|normal| normal.std_dev() <= 1.0).ok_or_else(|| {
-        Failure::new(format!("`{}` starts as {}, whose deviation is not between 0 and 1", parameter.path, parameter.init))
+        Failure::new(format!(
+            "`{}` starts as {}, whose deviation is not between 0 and 1",
+            parameter.path, parameter.init
+        ))
     })
 }
 

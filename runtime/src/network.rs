@@ -56,12 +56,7 @@ impl<B: Kernels> Network<B> {
 
     /// Runs the model: one stream for each input of the graph, one tensor for each of its parameters. Gives the outputs,
     /// then the taps in the order they were asked for.
-    pub fn forward(
-        &self,
-        inputs: Vec<Stream<B>>,
-        parameters: &[FloatTensor<B>],
-        pass: &mut Pass,
-    ) -> Vec<Stream<B>> {
+    pub fn forward(&self, inputs: Vec<Stream<B>>, parameters: &[FloatTensor<B>], pass: &mut Pass) -> Vec<Stream<B>> {
         let mut streams: Vec<Option<Stream<B>>> = vec![None; self.graph.streams.len()];
         for (port, stream) in self.graph.inputs.iter().zip(inputs) {
             streams[port.stream.0] = Some(stream);
@@ -95,7 +90,8 @@ fn find_tap(graph: &Graph, name: &str) -> Result<StreamId> {
         [one] => Ok(one.stream),
         [] => {
             let names: Vec<&str> = graph.taps.iter().map(|port| port.name.as_str()).collect();
-            let known = if names.is_empty() { "no stream by `let`".into() } else { format!("`{}`", names.join("`, `")) };
+            let known =
+                if names.is_empty() { "no stream by `let`".into() } else { format!("`{}`", names.join("`, `")) };
             Err(Failure::new(format!("no stream is named `{name}`")).note(format!("the model names {known}")))
         }
         several => {

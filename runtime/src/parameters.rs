@@ -102,11 +102,7 @@ impl Sources<'_> {
     }
 
     /// Everything that a `pretrained("name", …)` fills.
-    fn named(
-        &mut self,
-        graph: &Graph,
-        found: &BTreeMap<String, Vec<f32>>,
-    ) -> Result<BTreeMap<String, Vec<f32>>> {
+    fn named(&mut self, graph: &Graph, found: &BTreeMap<String, Vec<f32>>) -> Result<BTreeMap<String, Vec<f32>>> {
         let mut groups: BTreeMap<&str, Vec<(&Parameter, &str)>> = BTreeMap::new();
         for parameter in &graph.parameters {
             if let (Some(Filling::Named { weights, local }), false) =

@@ -41,14 +41,17 @@ struct Entry {
     name: Box<str>,
     class: u32,
     /// Where the bytes are. For folders sizes are asked for when they are needed: a set may have a million files.
-    tar: Option<(u64, u64)>,
+    tar: Option<Extent>,
 }
+
+/// Offset and length in a tar, in bytes.
+type Extent = (u64, u64);
 
 /// A listing before it is sorted and numbered.
 #[derive(Default)]
 struct Listing {
     /// File names (and places in the tar) by class.
-    classes: BTreeMap<String, Vec<(String, Option<(u64, u64)>)>>,
+    classes: BTreeMap<String, Vec<(String, Option<Extent>)>>,
     /// What is there and is no image by its name.
     others: Vec<String>,
     /// Classes that hold folders.

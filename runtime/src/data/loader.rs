@@ -291,7 +291,7 @@ impl Shared {
         }
         let position = state.position;
         state.position += 1;
-        if position % size == 0 {
+        if position.is_multiple_of(size) {
             let samples = size.min(self.positions - position);
             let empty = std::iter::repeat_with(|| None).take(samples).collect();
             state.begun.push_back(Begun { samples: empty, missing: samples, batch: None });

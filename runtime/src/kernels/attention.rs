@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::Heads;
 use super::buffer::{Mat, MatMut, new_rows, product, tensor};
-use super::simd::{exp, max, sum2, vectorised};
+use super::simd::{exp, max, sum, sum2, wide};
 
 /// Scores one task holds at a time.
 const SCORES: usize = 1 << 16;
@@ -93,7 +93,37 @@ fn weights(row: &mut [f32], seen: usize, keep: Option<&[u8]>) -> f32 {
             *s = if keep == 0 { 0.0 } else { *s };
         }
     }
-    1.0 / super::simd::sum(row, |s| s)
+    1.0 / sum(row, |s| s)
+}
+
+wide! {
+    /// Turns rows of `m` scores, the first that of query `first`, into probabilities.
+    fn softmax(scores: &mut [f32], m: usize, first: usize, causal: bool, keep: Option<&[u8]>) {
+        for (i, row) in scores.chunks_exact_mut(m.max(1)).enumerate() {
+            let factor = weights(row, if causal { m.min(first + i + 1) } else { m }, keep);
+            row.iter_mut().for_each(|w| *w *= factor);
+        }
+    }
+
+    /// As [`softmax`]; and turns the gradients of the probabilities into those of the scores.
+    fn softmax_slopes(
+        scores: &mut [f32],
+        slopes: &mut [f32],
+        m: usize,
+        first: usize,
+        causal: bool,
+        keep: Option<&[u8]>,
+    ) {
+        let rows = scores.chunks_exact_mut(m.max(1)).zip(slopes.chunks_exact_mut(m.max(1)));
+        for (i, (row, slopes)) in rows.enumerate() {
+            let factor = weights(row, if causal { m.min(first + i + 1) } else { m }, keep);
+            row.iter_mut().for_each(|w| *w *= factor);
+            let along = sum2(row, slopes, |p, s| p * s);
+            for (s, &p) in slopes.iter_mut().zip(&*row) {
+                *s = p * (*s - along);
+            }
+        }
+    }
 }
 
 /// Queries whose scores against `m` keys fit the scratch buffer, of `n`.
@@ -130,13 +160,7 @@ pub(super) fn forward(
                 false,
             );
             let mut out = out.part(first, count, 0..hd);
-            vectorised(|| {
-                for (i, row) in scores.chunks_exact_mut(m.max(1)).enumerate() {
-                    let seen = if heads.causal { m.min(first + i + 1) } else { m };
-                    let factor = weights(row, seen, keep);
-                    row.iter_mut().for_each(|w| *w *= factor);
-                }
-            });
+            softmax(scores, m, first, heads.causal, keep);
             product(&mut out, Mat::new(scores, count, m, m, 1), vs, 1.0, false, false);
         }
     });
@@ -187,18 +211,7 @@ pub(super) fn backward(
                     if dq.is_some() || dk.is_some() {
                         product(&mut MatMut::new(slopes, count, m), gs, vs.t(), 1.0, false, false);
                     }
-                    vectorised(|| {
-                        let rows = probs.chunks_exact_mut(m.max(1)).zip(slopes.chunks_exact_mut(m.max(1)));
-                        for (i, (probs, slopes)) in rows.enumerate() {
-                            let seen = if heads.causal { m.min(first + i + 1) } else { m };
-                            let factor = weights(probs, seen, keep);
-                            probs.iter_mut().for_each(|p| *p *= factor);
-                            let along = sum2(probs, slopes, |p, s| p * s);
-                            for (s, &p) in slopes.iter_mut().zip(&*probs) {
-                                *s = p * (*s - along);
-                            }
-                        }
-                    });
+                    softmax_slopes(probs, slopes, m, first, heads.causal, keep);
                     let (probs, slopes) = (Mat::new(probs, count, m, m, 1), Mat::new(slopes, count, m, m, 1));
                     if let Some(dq) = &mut dq {
                         let mut dq = dq.part(first, count, member * hd..(member + 1) * hd);

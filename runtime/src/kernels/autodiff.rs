@@ -74,8 +74,6 @@ step!(SiluMul, 2, [FloatTensor<B>; 2], |[gate, up], grad, wanted| {
     B::fused_silu_mul_backward(gate, up, grad, wanted)
 });
 
-step!(Add, 2, (), |(), grad, wanted| wanted.map(|wanted| wanted.then(|| grad.clone())));
-
 step!(Linear, 3, (Option<FloatTensor<B>>, Option<FloatTensor<B>>, bool), |(x, weight, bias), grad, wanted| {
     B::fused_linear_backward(x, weight, grad, bias && wanted[2])
 });
@@ -131,10 +129,6 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         forward!(SiluMul, [&gate.node, &up.node], [gate.primitive.clone(), up.primitive.clone()], {
             B::fused_silu_mul(gate.primitive, up.primitive)
         })
-    }
-
-    fn fused_add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
-        forward!(Add, [&a.node, &b.node], (), B::fused_add(a.primitive, b.primitive))
     }
 
     fn fused_linear(

@@ -9,8 +9,6 @@ use burn::tensor::{DType, Shape, TensorData};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::simd::vectorised;
-
 /// Elements one task takes: large enough to hide what a task costs, small enough to stay in the first cache.
 const TASK: usize = 8192;
 
@@ -99,7 +97,7 @@ fn new_rows_with<const N: usize>(
             // SAFETY: every element was set just now.
             unsafe { &mut *(std::ptr::from_mut(part) as *mut [f32]) }
         });
-        vectorised(|| f(first, parts));
+        f(first, parts);
     });
     for (buffer, width) in buffers.iter_mut().zip(widths) {
         // SAFETY: the tasks covered all rows, and each set all elements of its rows.
@@ -148,50 +146,40 @@ pub(super) fn new_rows_and_sum(
 }
 
 /// Changes `data` in place, `f(first_element, some_elements)` at a time, in parallel.
-pub(super) fn in_place(data: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+fn in_place(data: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     if data.len() <= TASK {
-        vectorised(|| f(0, data));
+        f(0, data);
     } else {
-        data.par_chunks_mut(TASK).enumerate().for_each(|(i, part)| vectorised(|| f(i * TASK, part)));
+        data.par_chunks_mut(TASK).enumerate().for_each(|(i, part)| f(i * TASK, part));
     }
 }
 
-/// f(x) for each element, in the buffer of `x` where nobody else holds it.
-pub(super) fn map(x: FlexTensor, f: impl Fn(f32) -> f32 + Sync + Send) -> FlexTensor {
+/// Changes the elements of `x`, in its buffer where nobody else holds it, else in a copy.
+fn update(x: FlexTensor, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> FlexTensor {
     let mut x = in_order(x);
     if let Some(data) = unshared(&mut x) {
-        in_place(data, |_, part| part.iter_mut().for_each(|v| *v = f(*v)));
+        in_place(data, f);
         return x;
     }
     let xs = elements(&x);
     let out = new_rows(xs.len(), 1, |first, out| {
-        for (o, &v) in out.iter_mut().zip(&xs[first..]) {
-            *o = f(v);
-        }
+        out.copy_from_slice(&xs[first..first + out.len()]);
+        f(first, out);
     });
     tensor(out, x.layout().shape().clone())
 }
 
-/// f(x, y) for each pair of elements of two tensors of one shape, in the buffer of `x` where nobody else holds it.
-pub(super) fn zip(x: FlexTensor, y: FlexTensor, f: impl Fn(f32, f32) -> f32 + Sync + Send) -> FlexTensor {
+/// Changes each element of `x` by `f`.
+pub(super) fn map(x: FlexTensor, f: fn(&mut [f32])) -> FlexTensor {
+    update(x, |_, part| f(part))
+}
+
+/// Changes each element of `x` by `f`, which sees that of `y` in the same place.
+pub(super) fn zip(x: FlexTensor, y: FlexTensor, f: fn(&mut [f32], &[f32])) -> FlexTensor {
     assert_eq!(x.layout().shape(), y.layout().shape(), "tensors of one shape");
-    let (mut x, y) = (in_order(x), in_order(y));
+    let y = in_order(y);
     let ys = elements(&y);
-    if let Some(data) = unshared(&mut x) {
-        in_place(data, |first, part| {
-            for (a, &b) in part.iter_mut().zip(&ys[first..]) {
-                *a = f(*a, b);
-            }
-        });
-        return x;
-    }
-    let xs = elements(&x);
-    let out = new_rows(xs.len(), 1, |first, out| {
-        for ((o, &a), &b) in out.iter_mut().zip(&xs[first..]).zip(&ys[first..]) {
-            *o = f(a, b);
-        }
-    });
-    tensor(out, x.layout().shape().clone())
+    update(x, |first, part| f(part, &ys[first..first + part.len()]))
 }
 
 /// A matrix somewhere in a buffer.

@@ -5,7 +5,7 @@ use burn_flex::Flex;
 
 use super::buffer::all_f32;
 use super::{
-    AdamW, Heads, Kernels, adamw, add, attention, cross_entropy, gelu, layer_norm, linear, plain, rms_norm, silu_mul,
+    AdamW, Heads, Kernels, adamw, attention, cross_entropy, gelu, layer_norm, linear, plain, rms_norm, silu_mul,
 };
 
 type T = FloatTensor<Flex>;
@@ -68,10 +68,6 @@ impl Kernels for Flex {
             return plain::silu_mul_backward::<Self>(gate, up, grad, wanted);
         }
         silu_mul::backward(gate, up, grad, wanted)
-    }
-
-    fn fused_add(a: T, b: T) -> T {
-        add::forward(a, b)
     }
 
     fn fused_linear(x: T, weight: T, bias: Option<T>) -> T {

@@ -3,6 +3,18 @@
 use burn_flex::FlexTensor;
 
 use super::buffer::{Mat, MatMut, elements, in_order, new_rows, new_rows_and_sum, product, tensor};
+use super::simd::wide;
+
+wide! {
+    /// Adds rows to `sums`.
+    fn add_rows(sums: &mut [f32], rows: &[f32]) {
+        for row in rows.chunks_exact(sums.len()) {
+            for (s, &x) in sums.iter_mut().zip(row) {
+                *s += x;
+            }
+        }
+    }
+}
 
 /// Multiplications from which a product is spread over the cores.
 const PARALLEL: usize = 1 << 20;
@@ -90,11 +102,7 @@ pub(super) fn backward(
         let grad = in_order(grad.clone());
         let gs = elements(&grad);
         let (_, db) = new_rows_and_sum(rows, 0, width, |first, count, _, sums| {
-            for row in gs[first * width..(first + count) * width].chunks_exact(width) {
-                for (s, &g) in sums.iter_mut().zip(row) {
-                    *s += g;
-                }
-            }
+            add_rows(sums, &gs[first * width..(first + count) * width]);
         });
         tensor(db, [width])
     });

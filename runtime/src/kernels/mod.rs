@@ -12,7 +12,6 @@ use burn::tensor::ops::{BoolTensor, FloatTensor};
 use burn::tensor::{Bool, Tensor, TensorPrimitive};
 
 mod adamw;
-mod add;
 mod attention;
 mod autodiff;
 mod buffer;
@@ -153,11 +152,6 @@ pub trait Kernels: Backend {
         plain::silu_mul_backward::<Self>(gate, up, grad, wanted)
     }
 
-    /// [`add`] of two tensors of one shape.
-    fn fused_add(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::float_add(a, b)
-    }
-
     /// [`linear`]: x [.., in], weight [out, in], bias [out] → [.., out].
     fn fused_linear(
         x: FloatTensor<Self>,
@@ -277,12 +271,6 @@ pub fn relu<B: Kernels, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
 pub fn silu_mul<B: Kernels, const D: usize>(gate: Tensor<B, D>, up: Tensor<B, D>) -> Tensor<B, D> {
     assert_eq!(gate.dims(), up.dims(), "gate and up: one shape");
     cooked(B::fused_silu_mul(raw(gate), raw(up)))
-}
-
-/// a + b, of two tensors of one shape; Burn's own sum on `Flex` runs on one core.
-pub fn add<B: Kernels, const D: usize>(a: Tensor<B, D>, b: Tensor<B, D>) -> Tensor<B, D> {
-    assert_eq!(a.dims(), b.dims(), "a and b: one shape");
-    cooked(B::fused_add(raw(a), raw(b)))
 }
 
 /// x · weightᵀ + bias. x [.., in], weight [out, in] as PyTorch keeps it, bias [out] → [.., out].

@@ -1,17 +1,63 @@
 //! Loops compiled for the widest vectors of the machine, and the elementary functions inside them.
 //!
-//! The crate is built for a baseline processor, so a plain loop gets vectors of 128 bits. [`vectorised`] runs a closure
-//! compiled again for AVX2 and AVX-512 (or NEON) and picks at run time. Reductions keep [`LANES`] running values in a
-//! fixed order, so that they vectorise, and so that a result does not depend on who computes it.
+//! The crate is built for a baseline processor, where a plain loop gets vectors of 128 bits. A function declared in
+//! [`wide!`] is compiled for AVX2 and AVX-512 too, and one of the three is picked at run time. Reductions keep [`LANES`]
+//! running values in a fixed order, so that they vectorise, and so that a result does not depend on who computes it.
+
+/// Whether the processor has what `wide!` compiles for: AVX2 with FMA, and AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn features() -> (bool, bool) {
+    let v3 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let v4 = v3
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl");
+    (v3, v4)
+}
+
+/// Declares functions that run compiled for the widest vectors of the machine.
+///
+/// What they call has to be inlined to profit; a large closure is not.
+macro_rules! wide {
+    ($($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $body:block)+) => {$(
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name($($arg: $type),*) {
+            #[inline(always)]
+            fn body($($arg: $type),*) $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn v3($($arg: $type),*) {
+                    body($($arg),*)
+                }
+
+                #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+                fn v4($($arg: $type),*) {
+                    body($($arg),*)
+                }
+
+                let (has_v3, has_v4) = $crate::kernels::simd::features();
+                if has_v4 {
+                    // SAFETY: the processor has every feature the function is compiled for.
+                    return unsafe { v4($($arg),*) };
+                }
+                if has_v3 {
+                    // SAFETY: as above.
+                    return unsafe { v3($($arg),*) };
+                }
+            }
+            body($($arg),*)
+        }
+    )+};
+}
+pub(super) use wide;
 
 /// Running values of a reduction: two vectors of 512 bits.
 pub(super) const LANES: usize = 32;
-
-/// Runs `f` compiled for the widest vectors the machine has. What `f` calls has to be inlined to profit.
-#[inline(always)]
-pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
-}
 
 /// Adds up `LANES` values in a fixed order.
 #[inline(always)]
@@ -188,11 +234,27 @@ mod tests {
         assert!(normal(f32::NAN).0.is_nan());
     }
 
+    wide! {
+        /// Every element times `by`.
+        fn scale(xs: &mut [f32], by: f32) {
+            xs.iter_mut().for_each(|x| *x = x.mul_add(by, 1.0));
+        }
+    }
+
+    #[test]
+    fn a_wide_function_takes_any_length() {
+        for n in [0, 1, 15, 16, 17, 33, 100] {
+            let mut xs: Vec<f32> = (0..n).map(|i| i as f32).collect();
+            scale(&mut xs, 3.0);
+            assert!(xs.iter().enumerate().all(|(i, &x)| x == 3.0 * i as f32 + 1.0));
+        }
+    }
+
     #[test]
     fn reductions_take_any_length() {
         for n in [0, 1, 31, 32, 33, 100] {
             let xs: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            assert_eq!(vectorised(|| sum(&xs, |x| x)), (n * n.max(1) - n) as f32 / 2.0);
+            assert_eq!(sum(&xs, |x| x), (n * n.max(1) - n) as f32 / 2.0);
             assert_eq!(sum2(&xs, &xs, |x, y| x - y), 0.0);
             assert_eq!(max(&xs), if n == 0 { f32::NEG_INFINITY } else { n as f32 - 1.0 });
         }

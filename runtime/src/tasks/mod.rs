@@ -60,7 +60,8 @@ pub struct Opening<'a> {
 /// No data in the spec, no folder where it should be, or nothing in it.
 pub fn open(experiment: &Experiment, opening: &Opening<'_>, observer: &mut dyn Observer) -> Result<Box<dyn Task>> {
     let Some(data) = &experiment.data else {
-        return Err(Failure::new("this spec has no data").help("add for example `data = shapes()`, a small set that lmvc draws itself"));
+        return Err(Failure::new("this spec has no data")
+            .help("add for example `data = shapes()`, a small set that lmvc draws itself"));
     };
     Ok(Box::new(classification::Classification::open(experiment, data, opening, observer)?))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::TensorMetadata;
 use burn::tensor::backend::AutodiffBackend;
-use burn::tensor::ops::FloatTensor;
+use burn::tensor::ops::{FloatTensor, FloatTensorOps};
 use burn_autodiff::Autodiff;
 use lmv_compiler::graph::Graph;
 use lmv_compiler::{Experiment, Recipe};
@@ -98,10 +98,16 @@ impl Work for Training<'_> {
 
     fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Some(recipe) = &self.experiment.train else {
-            return Err(Failure::new("this spec has no recipe to train by").help("add for example `train = one_cycle(epochs = 10)`"));
+            return Err(Failure::new("this spec has no recipe to train by")
+                .help("add for example `train = one_cycle(epochs = 10)`"));
         };
         let seeds = Seeds::new(self.lock.seed);
-        let opening = tasks::Opening { places: self.places, drawn: self.drawn.clone(), seed: self.lock.seed, threads: self.threads };
+        let opening = tasks::Opening {
+            places: self.places,
+            drawn: self.drawn.clone(),
+            seed: self.lock.seed,
+            threads: self.threads,
+        };
         let task = tasks::open(self.experiment, &opening, self.observer)?;
         let graph = &self.experiment.graph;
         let loaded = parameters::load::<B>(graph, &seeds, self.places, None, &device, self.observer)?;
@@ -151,7 +157,11 @@ impl Work for Training<'_> {
 fn fresh<B: Kernels>(graph: &Graph, recipe: &Recipe, parameters: Vec<FloatTensor<B>>, device: &B::Device) -> State<B> {
     let needed = graph.needed_for(graph.outputs.iter().map(|port| port.stream));
     let used = |index: usize| {
-        graph.nodes.iter().zip(&needed).any(|(node, needed)| *needed && node.parameters.iter().any(|(_, id)| id.0 == index))
+        graph
+            .nodes
+            .iter()
+            .zip(&needed)
+            .any(|(node, needed)| *needed && node.parameters.iter().any(|(_, id)| id.0 == index))
     };
     let keeps_average = recipe::ema(&recipe.fields).is_some();
     let trained = graph
@@ -175,7 +185,12 @@ fn fresh<B: Kernels>(graph: &Graph, recipe: &Recipe, parameters: Vec<FloatTensor
 }
 
 /// Takes up the last checkpoint; gives its step.
-fn restore<B: Kernels>(state: &mut State<B>, store: &CheckpointStore, graph: &Graph, device: &B::Device) -> Result<u64> {
+fn restore<B: Kernels>(
+    state: &mut State<B>,
+    store: &CheckpointStore,
+    graph: &Graph,
+    device: &B::Device,
+) -> Result<u64> {
     let loaded = store.load(Slot::Last)?;
     let folder = loaded.folder.clone();
     let find = |tensors: &[Tensor<'static>], name: &str| -> Result<FloatTensor<B>> {
@@ -271,10 +286,8 @@ impl<B: Kernels> Run<'_, B> {
             state.step_in_epoch += 1;
             state.global_step += 1;
             state.loss_sum += loss;
-            self.metrics.append(
-                state.global_step,
-                &json!({ "kind": "step", "epoch": state.epoch, "loss": loss, "lr": lr }),
-            )?;
+            self.metrics
+                .append(state.global_step, &json!({ "kind": "step", "epoch": state.epoch, "loss": loss, "lr": lr }))?;
             self.observer.event(Event::Step { epoch: state.epoch, step: state.step_in_epoch, loss, lr, samples });
             for line in task.damage() {
                 self.observer.event(Event::Warning(line));
@@ -294,25 +307,11 @@ impl<B: Kernels> Run<'_, B> {
     fn step(&mut self, state: &mut State<B>, examples: Examples) -> Result<(usize, f64, f64)> {
         let samples = examples.labels.len();
         let lr = self.schedule.lr(self.optimizer.lr, state.epoch, state.step_in_epoch, self.steps_per_epoch);
-        let mut tracked: Vec<FloatTensor<Autodiff<B>>> =
-            state.parameters.iter().map(|tensor| Autodiff::<B>::from_inner(tensor.clone())).collect();
-        for trained in &state.trained {
-            let leaf = tracked[trained.index].clone();
-            tracked[trained.index] = <Autodiff<B> as burn::tensor::ops::FloatTensorOps<_>>::float_set_require_grad(leaf, true);
-        }
-        let inputs = examples
-            .inputs
-            .into_iter()
-            .map(|(dims, values)| Stream::new(Autodiff::<B>::from_inner(tensor::<B>(values, &dims, &self.device))))
-            .collect();
-        let targets =
-            Autodiff::<B>::from_inner(tensor::<B>(examples.targets, &[samples, self.task.classes()], &self.device));
+        let targets = tensor::<B>(examples.targets, &[samples, self.task.classes()], &self.device);
         let mut pass = Pass { training: Some(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch)) };
-        let Some(output) = self.network.forward(inputs, &tracked, &mut pass).into_iter().next() else {
-            return Err(Failure::new("the model gives nothing to train"));
-        };
-        let loss = Autodiff::<B>::fused_softmax_cross_entropy(output.tensor, targets);
-        let value = f64::from(values::<B>(Autodiff::<B>::inner(loss.clone()))[0]);
+        let indices: Vec<usize> = state.trained.iter().map(|trained| trained.index).collect();
+        let (value, mut found) =
+            gradients(&self.network, &state.parameters, &indices, examples.inputs, targets, &mut pass, &self.device)?;
         if !value.is_finite() {
             return Err(Failure::new(format!(
                 "the loss is {value} at epoch {}, step {}",
@@ -323,14 +322,6 @@ impl<B: Kernels> Run<'_, B> {
             .note("the last checkpoint is from before, and is unharmed")
             .help("lower the learning rate (`--set train.lr=…`), warm up longer, or look at the data for numbers that are none"));
         }
-        let mut gradients = Autodiff::<B>::backward(loss);
-        let mut found = Vec::with_capacity(state.trained.len());
-        for trained in &state.trained {
-            found.push(Autodiff::<B>::grad_remove(&tracked[trained.index], &mut gradients));
-        }
-        // The tape holds the parameters; without it they can change in place.
-        drop(tracked);
-        drop(gradients);
         if let Some(limit) = self.clip {
             self.clip_to(&mut found, limit, state)?;
         }
@@ -440,13 +431,48 @@ impl<B: Kernels> Run<'_, B> {
             spec_hash: self.lock.spec.clone(),
             extra: json!({ "loss_sum": state.loss_sum.to_bits().to_string() }),
         };
-        self.store.save(
-            slot,
-            Checkpoint { state: &saved, model: &model, optimizer: &optimizer, ema: average.as_deref() },
-        )?;
+        self.store
+            .save(slot, Checkpoint { state: &saved, model: &model, optimizer: &optimizer, ema: average.as_deref() })?;
         self.saved = Instant::now();
         Ok(())
     }
+}
+
+/// The mean soft cross entropy of a batch, and its gradient for each of the parameters `trained` (by their index in the
+/// graph). No other parameter gets a gradient: they are not on the tape as variables, so nothing is computed for them.
+///
+/// # Errors
+/// A model that gives nothing.
+pub fn gradients<B: Kernels>(
+    network: &Network<Autodiff<B>>,
+    parameters: &[FloatTensor<B>],
+    trained: &[usize],
+    inputs: Vec<(Vec<usize>, Vec<f32>)>,
+    targets: FloatTensor<B>,
+    pass: &mut Pass,
+    device: &B::Device,
+) -> Result<(f64, Vec<Option<FloatTensor<B>>>)> {
+    let mut tracked: Vec<FloatTensor<Autodiff<B>>> =
+        parameters.iter().map(|tensor| Autodiff::<B>::from_inner(tensor.clone())).collect();
+    for &index in trained {
+        let leaf = tracked[index].clone();
+        tracked[index] = Autodiff::<B>::float_set_require_grad(leaf, true);
+    }
+    let inputs = inputs
+        .into_iter()
+        .map(|(dims, values)| Stream::new(Autodiff::<B>::from_inner(tensor::<B>(values, &dims, device))))
+        .collect();
+    let Some(output) = network.forward(inputs, &tracked, pass).into_iter().next() else {
+        return Err(Failure::new("the model gives nothing to train"));
+    };
+    let loss = Autodiff::<B>::fused_softmax_cross_entropy(output.tensor, Autodiff::<B>::from_inner(targets));
+    let value = f64::from(values::<B>(Autodiff::<B>::inner(loss.clone()))[0]);
+    if !value.is_finite() {
+        return Ok((value, Vec::new()));
+    }
+    let mut gradients = Autodiff::<B>::backward(loss);
+    let found = trained.iter().map(|&index| Autodiff::<B>::grad_remove(&tracked[index], &mut gradients)).collect();
+    Ok((value, found))
 }
 
 /// decay · average + (1 - decay) · parameter (timm's ModelEma, paper.md §3.3).

@@ -15,7 +15,8 @@ const LISTED: usize = 12;
 
 /// A table from our names to the names of a family of checkpoints.
 ///
-/// In a pattern `{i}`, `{j}` and so on stand for a whole number, the same wherever the letter stands again; a `*` at
+/// In a pattern `{i}`, `{j}` and so on stand for a whole number, a longer word such as `{vit}` for any one segment of a
+/// path, each the same wherever it stands again; a `*` at
 /// the end stands for the rest, empty or not. `vit.blocks.{i}.*` → `blocks.{i}.*`. Several pairs may begin alike: those
 /// further up are tried first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +80,12 @@ fn matched<'a>(pattern: &'a str, name: &'a str) -> Option<Wildcards<'a>> {
             pattern = rest;
             continue;
         };
-        let (number, after) = name.split_at(name.bytes().take_while(u8::is_ascii_digit).count());
+        // One letter is a number; a word is any one segment of the path.
+        let length = match letter.len() {
+            1 => name.bytes().take_while(u8::is_ascii_digit).count(),
+            _ => name.find('.').unwrap_or(name.len()),
+        };
+        let (number, after) = name.split_at(length);
         if number.is_empty() || *wildcards.entry(letter).or_insert(number) != number {
             return None;
         }

@@ -115,12 +115,13 @@ fn root(data: &Call, opening: &Opening<'_>, observer: &mut dyn Observer) -> Resu
         let folder = opening.drawn.join(format!("shapes-{image}px-{classes}x{train}+{val}-seed{seed}"));
         let new = !folder.exists();
         if new {
-            observer.event(Event::Note(format!("drawing {} images into {}", classes * (train + val), folder.display())));
+            observer.event(Event::Note(format!(
+                "drawing {} images into {}",
+                classes * (train + val),
+                folder.display()
+            )));
         }
-        synth_images(
-            &folder,
-            SynthImages { classes, train_per_class: train, val_per_class: val, size: image, seed },
-        )?;
+        synth_images(&folder, SynthImages { classes, train_per_class: train, val_per_class: val, size: image, seed })?;
         return Ok(folder);
     }
     match data.arguments.get("root") {

@@ -30,12 +30,14 @@ pub fn pipeline(list: Option<&Config>) -> Result<Pipeline> {
 
 fn transform(call: &Call) -> Result<Box<dyn Transform>> {
     let size = |name: &str| {
-        call.size(name).filter(|&n| n > 0).ok_or_else(|| Failure::new(format!("`{name}` of {call_name} must be at least 1", call_name = call.name)))
+        call.size(name)
+            .filter(|&n| n > 0)
+            .ok_or_else(|| Failure::new(format!("`{name}` of {call_name} must be at least 1", call_name = call.name)))
     };
     let share = |name: &str| {
-        call.float(name)
-            .filter(|p| (0.0..=1.0).contains(p))
-            .ok_or_else(|| Failure::new(format!("`{name}` of {call_name} must lie between 0 and 1", call_name = call.name)))
+        call.float(name).filter(|p| (0.0..=1.0).contains(p)).ok_or_else(|| {
+            Failure::new(format!("`{name}` of {call_name} must lie between 0 and 1", call_name = call.name))
+        })
     };
     Ok(match call.name.as_str() {
         "random_resized_crop" => {

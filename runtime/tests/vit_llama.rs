@@ -1,0 +1,167 @@
+//! The paper's ViT-LLaMA at toy size, from a checkpoint with the reference's names: logits, features, loss, gradients and
+//! five steps of AdamW against PyTorch. The block inside is frozen.
+
+mod golden_support;
+
+use std::path::Path;
+
+use burn_autodiff::Autodiff;
+use burn_flex::Flex;
+use golden_support::{compile, difference, golden_folders, infer, read, write};
+use lmv_runtime::events::Event;
+use lmv_runtime::kernels::{AdamW, Kernels};
+use lmv_runtime::layers::Pass;
+use lmv_runtime::network::{Network, tensor, values};
+use lmv_runtime::parameters;
+use lmv_runtime::places::Places;
+use lmv_runtime::training::engine::gradients;
+use lmv_runtime::training::mix::one_hot_smoothed;
+use lmv_runtime::training::seeds::Seeds;
+
+/// The spec of a golden folder's model; both folders hold their sizes in the shapes of the tensors.
+fn spec(golden: &Path) -> String {
+    let own = golden.join("vit_llama/cases.safetensors");
+    let (image, features) = (read(&own, "image"), read(&own, "features"));
+    let (d, classes) = (features.shape[2], read(&own, "logits").shape[1]);
+    let side = image.shape[2];
+    // 17 tokens are 4 × 4 patches and the class token, 5 are 2 × 2.
+    let patch = side / ((features.shape[1] - 1) as f64).sqrt() as usize;
+    let config: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(golden.join("llama_hf/config.json")).expect("config"))
+            .expect("JSON");
+    let (dim, heads) = (&config["hidden_size"], &config["num_attention_heads"]);
+    let (ffn, layers) = (&config["intermediate_size"], &config["num_hidden_layers"]);
+    let last = layers.as_i64().expect("a number") - 1;
+    format!(
+        "llm toy = llama(dim = {dim}, heads = {heads}, ffn = {ffn}, layers = {layers}, eps = 1e-6)
+model(image : [3, {side}, {side}]) {{
+  let tokens = image >> vit(image = {side}, patch = {patch}, d = {d}, depth = 2, heads = 3, drop_path = 0.0)
+    >> linear({d}, {dim}, bias = false) >> frozen(toy.layer[{last}]) >> rms_norm({dim}, affine = false, eps = 1e-6)
+    >> linear({dim}, {d}, bias = false)
+  let features = tokens >> layer_norm({d}, eps = 1e-6) as norm
+  features >> token(0) >> linear({d}, {classes}) as head
+}}"
+    )
+}
+
+/// Our name of a parameter that the reference calls `theirs`, in the spec above.
+fn ours(theirs: &str) -> String {
+    match theirs {
+        "cls_token" => "vit.cls.token".into(),
+        "pos_embed" => "vit.pos.embed".into(),
+        "llama_dim_mapper1.weight" => "linear.weight".into(),
+        "llama_dim_mapper2.weight" => "linear_2.weight".into(),
+        _ => match theirs.strip_prefix("patch_embed.proj.") {
+            Some(rest) => format!("vit.patch_embed.{rest}"),
+            None if theirs.starts_with("blocks.") => format!("vit.{theirs}"),
+            None => theirs.to_owned(),
+        },
+    }
+}
+
+#[test]
+fn logits_and_features_are_those_of_the_reference() {
+    for golden in golden_folders() {
+        let cases = golden.join("vit_llama/cases.safetensors");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let input = folder.path().join("in.safetensors");
+        write(&input, &[("image", &read(&cases, "image"))]);
+        let checkpoint = golden.join("vit_llama/checkpoint.pth");
+        let outputs = infer(&spec(&golden), &[], Some(&checkpoint), &input, &["features"]);
+        let off = difference(&outputs["output"], &read(&cases, "logits"));
+        assert!(off <= 1e-4, "{}: logits off by {off:e}", golden.display());
+        let off = difference(&outputs["features"], &read(&cases, "features"));
+        assert!(off <= 1e-4, "{}: features off by {off:e}", golden.display());
+    }
+}
+
+#[test]
+fn loss_gradients_and_five_steps_are_those_of_the_reference() {
+    for golden in golden_folders() {
+        let cases = golden.join("vit_llama/cases.safetensors");
+        let experiment = compile(&spec(&golden));
+        let graph = &experiment.graph;
+        let device = Default::default();
+        let checkpoint = golden.join("vit_llama/checkpoint.pth");
+        let mut parameters = parameters::load::<Flex>(
+            graph,
+            &Seeds::new(0),
+            &Places::from_environment(),
+            Some(&checkpoint),
+            &device,
+            &mut |_: Event| {},
+        )
+        .unwrap_or_else(|failure| panic!("{failure}"))
+        .tensors;
+        let network = Network::<Autodiff<Flex>>::new(graph, &[]).expect("the layers are there");
+        let image = read(&cases, "image");
+        let labels: Vec<usize> = read(&cases, "label").values.iter().map(|&label| label as usize).collect();
+        let classes = read(&cases, "logits").shape[1];
+        let targets = one_hot_smoothed(&labels, classes, 0.0).expect("labels are classes");
+        let trained: Vec<usize> = (0..graph.parameters.len()).filter(|&i| !graph.parameters[i].frozen).collect();
+        let step = |parameters: &[_]| {
+            gradients::<Flex>(
+                &network,
+                parameters,
+                &trained,
+                vec![(image.shape.clone(), image.values.clone())],
+                tensor::<Flex>(targets.clone(), &[labels.len(), classes], &device),
+                &mut Pass { training: None },
+                &device,
+            )
+            .expect("the model gives something")
+        };
+        let (loss, found) = step(&parameters);
+        assert!((loss - f64::from(read(&cases, "loss").values[0])).abs() <= 1e-4, "{}: loss {loss}", golden.display());
+        let file = lmv_runtime::weights::Checkpoint::open(&cases).expect("the cases open");
+        let mut compared = 0;
+        for name in file.names().filter_map(|name| name.strip_prefix("grad.")) {
+            let path = ours(name);
+            let at = trained.iter().position(|&i| graph.parameters[i].path == path);
+            let at = at.unwrap_or_else(|| panic!("{name} is {path} here, and is trained"));
+            let gradient = values::<Flex>(found[at].clone().expect("a gradient reaches it"));
+            let expected = read(&cases, &format!("grad.{name}"));
+            let off = gradient.iter().zip(&expected.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert_eq!(gradient.len(), expected.values.len());
+            assert!(off <= 1e-4, "{}: gradient of {name} off by {off:e}", golden.display());
+            compared += 1;
+        }
+        assert!(compared >= 5, "{compared} gradients compared");
+
+        let frozen_before: Vec<Vec<f32>> = bytes(graph, &parameters);
+        let expected = read(&cases, "losses_adamw_lr1e-3_wd0.05").values;
+        let mut moments: Vec<_> = trained
+            .iter()
+            .map(|&i| {
+                let dims = graph.parameters[i].shape.numbers().expect("known");
+                let zeros = tensor::<Flex>(vec![0.0; dims.iter().product()], &dims, &device);
+                (zeros.clone(), zeros)
+            })
+            .collect();
+        for (number, expected) in expected.iter().enumerate() {
+            let (loss, found) = step(&parameters);
+            assert!((loss - f64::from(*expected)).abs() <= 2e-4, "{}: step {number}: {loss}", golden.display());
+            for ((&i, gradient), (m, v)) in trained.iter().zip(found).zip(&mut moments) {
+                let decay = if graph.parameters[i].shape.0.len() > 1 { 0.05 } else { 0.0 };
+                let settings = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: decay };
+                let gradient = gradient.expect("a gradient reaches it");
+                let [p, new_m, new_v] = Flex::fused_adamw_step(
+                    parameters[i].clone(),
+                    gradient,
+                    m.clone(),
+                    v.clone(),
+                    number as u32 + 1,
+                    settings,
+                );
+                (parameters[i], *m, *v) = (p, new_m, new_v);
+            }
+        }
+        assert_eq!(frozen_before, bytes(graph, &parameters), "the frozen block is as it was, to the bit");
+        assert!(!frozen_before.is_empty());
+    }
+}
+
+fn bytes(graph: &lmv_compiler::graph::Graph, parameters: &[burn::tensor::ops::FloatTensor<Flex>]) -> Vec<Vec<f32>> {
+    let frozen = graph.parameters.iter().zip(parameters).filter(|(parameter, _)| parameter.frozen);
+    frozen.map(|(_, tensor)| values::<Flex>(tensor.clone())).collect()
+}

@@ -1,0 +1,62 @@
+//! `lmvc show SPEC`
+
+mod dot;
+mod outline;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::{ValueEnum, value_parser};
+
+use crate::build::json;
+use crate::context::{Context, Exit};
+use crate::spec;
+
+/// Show a spec's model: layers, shapes, parameters, what is frozen, FLOPs, memory
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The spec
+    spec: PathBuf,
+    /// As what
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    format: Format,
+    /// How many levels of layers within layers the table has; of blocks that are alike the first one is opened
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u16).range(1..))]
+    depth: u16,
+    /// Reckons with this many samples a step, in place of the recipe's
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+}
+
+/// As what a model is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table for the terminal
+    Table,
+    /// A drawing for Graphviz: `lmvc show SPEC --format dot | dot -Tsvg`
+    Dot,
+    /// The typed graph
+    Json,
+}
+
+/// Shows the model.
+pub fn run(args: &Args, context: &Context) -> Exit {
+    show(args, context).into()
+}
+
+fn show(args: &Args, context: &Context) -> Result<(), Exit> {
+    let overrides: Vec<_> = args.batch.iter().map(|batch| ("train.batch".to_owned(), batch.to_string())).collect();
+    let checked = spec::checked(&args.spec, &overrides, context)?;
+    let experiment = &checked.experiment;
+    let text = match args.format {
+        Format::Json => json(&experiment.graph),
+        Format::Dot => dot::draw(&experiment.graph),
+        Format::Table => {
+            let recipe_batch = experiment.train.as_ref().map(|recipe| recipe.batch);
+            let batch = args.batch.and_then(|batch| usize::try_from(batch).ok()).or(recipe_batch).unwrap_or(1);
+            let name = args.spec.display().to_string();
+            table::draw(&name, &checked, usize::from(args.depth), batch, context.stdout_color)
+        }
+    };
+    context.print(&text)
+}

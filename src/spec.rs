@@ -1,0 +1,210 @@
+//! A spec from its path to what the compiler makes of it, with every way in which that can go wrong told once.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use lmv_compiler::codes::Code;
+use lmv_compiler::diagnostic::Diagnostic;
+use lmv_compiler::source::{Origin, Source, Sources};
+use lmv_compiler::{Compiled, Experiment};
+use lmv_grammar::ast::{File as Tree, Span};
+
+use crate::context::{Context, Exit, Message, MessageFormat, to_stderr};
+
+/// The most that is read of a spec, in bytes. The specs of a whole paper are a few kilobytes.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// A setting and the expression it is set to from outside: `("train.lr", "1e-4")`.
+pub type Override = (String, String);
+
+/// `--set`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Set {
+    /// Sets an argument or field of the recipe or the dataset: `train.lr=1e-4`, `data.image=64`; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_override)]
+    pub set: Vec<Override>,
+}
+
+/// A spec that is right.
+pub struct Checked {
+    /// Its text.
+    #[expect(dead_code, reason = "the runtime reads it, and is not plugged in yet")]
+    pub text: String,
+    /// What the compiler made of it, for showing places.
+    pub compiled: Compiled,
+    /// The spec itself.
+    pub experiment: Experiment,
+}
+
+/// Reads and compiles the spec at `path`; what is wrong with it is told.
+pub fn checked(path: &Path, overrides: &[Override], context: &Context) -> Result<Checked, Exit> {
+    let (text, compiled) = compile(path, overrides, context)?;
+    match compiled.experiment.clone() {
+        Some(experiment) => Ok(Checked { text, compiled, experiment }),
+        None => Err(verdict(&compiled)),
+    }
+}
+
+/// Reads and compiles the spec at `path`, and tells its diagnostics. Only a file that cannot be read is an `Err`.
+pub fn compile(path: &Path, overrides: &[Override], context: &Context) -> Result<(String, Compiled), Exit> {
+    let text = read(path, context)?;
+    let compiled = lmv_compiler::compile(&path.display().to_string(), &text, overrides);
+    for diagnostic in &compiled.diagnostics {
+        tell(diagnostic, &compiled.sources, context)?;
+    }
+    Ok((text, compiled))
+}
+
+/// How a command ends that a compilation without a result ends.
+pub fn verdict(compiled: &Compiled) -> Exit {
+    // What is wrong with the value of a `--set` alone is wrong with the command line.
+    let outside = |diagnostic: &Diagnostic| {
+        diagnostic
+            .labels
+            .first()
+            .is_some_and(|label| compiled.sources.get(label.origin.file).name.starts_with("--set "))
+    };
+    match compiled.diagnostics.is_empty() || !compiled.diagnostics.iter().all(outside) {
+        true => Exit::WrongSpec,
+        false => Exit::WrongCommand,
+    }
+}
+
+/// The text of the spec at `path`.
+pub fn read(path: &Path, context: &Context) -> Result<String, Exit> {
+    let shown = path.display().to_string();
+    let bytes = match bytes(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let message = match error.kind() {
+                ErrorKind::NotFound => {
+                    let message = Message::error(format!("there is no file `{shown}`"));
+                    match nearest_spec(path) {
+                        Some(near) => message.help(format!("did you mean `{near}`?")),
+                        None => message.help("`lmvc new NAME` writes a spec to start from"),
+                    }
+                }
+                ErrorKind::IsADirectory => Message::error(format!("`{shown}` is a folder, and a spec is a file"))
+                    .help(format!("for every spec in it: `{}`", path.join("*.lmv").display())),
+                _ => {
+                    context.tell(&Message::error(format!("the spec cannot be read: {error}")).about(shown));
+                    return Err(Exit::Failed);
+                }
+            };
+            return Err(context.wrong_command(&message));
+        }
+    };
+    if bytes.len() as u64 > LARGEST {
+        let what = "this file is too large to be a spec";
+        return Err(wrong_text(&shown, "", Code::TooLarge, what, "a spec has at most 16 MiB", context));
+    }
+    if bytes.contains(&0) {
+        let (what, label) = ("this file is not text", "a spec is text, and this file has zero bytes");
+        return Err(wrong_text(&shown, "", Code::Syntax, what, label, context));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let (upto, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let byte = bytes.get(upto).copied().unwrap_or_default();
+        // The line up to the byte is shown; control characters must not reach the terminal.
+        let before: String = String::from_utf8_lossy(&bytes[..upto])
+            .chars()
+            .map(|c| if c.is_control() && c != '\n' && c != '\t' { ' ' } else { c })
+            .collect();
+        let label = format!("the byte 0x{byte:02x} here is not UTF-8; save the file as UTF-8");
+        wrong_text(&shown, &before, Code::Syntax, "this file is not UTF-8 text", &label, context)
+    })
+}
+
+fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    // Not by the size that the file tells: a device tells none and never ends.
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A diagnostic at the end of `before`, the part of the file that can be shown.
+fn wrong_text(name: &str, before: &str, code: Code, what: &str, label: &str, context: &Context) -> Exit {
+    let mut sources = Sources::default();
+    let tree = Arc::new(Tree::default());
+    let file = sources.add(Source { name: name.to_owned(), text: Arc::from(before), tree, library: false });
+    let at = Origin { file, span: Span::new(before.len(), before.len()) };
+    match tell(&Diagnostic::error(code, what, at, label), &sources, context) {
+        Ok(()) => Exit::WrongSpec,
+        Err(exit) => exit,
+    }
+}
+
+fn tell(diagnostic: &Diagnostic, sources: &Sources, context: &Context) -> Result<(), Exit> {
+    match context.message_format {
+        MessageFormat::Human => {
+            to_stderr(&format!("{}\n", diagnostic.render(sources, context.stderr_color)));
+            Ok(())
+        }
+        MessageFormat::Json => context.print(&format!("{}\n", diagnostic.to_json(sources))),
+    }
+}
+
+/// The spec beside a path that does not exist whose name is nearest to it.
+fn nearest_spec(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_str()?.to_owned();
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".lmv"))
+        .collect();
+    let near = nearest(&wanted, names.iter().map(String::as_str)).into_iter().next()?;
+    Some(path.with_file_name(near).display().to_string())
+}
+
+/// The known names that are near to `name`, the nearest first.
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
+    let mut near: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(near, _)| *near > 0.8)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    near.dedup_by(|a, b| a.1 == b.1);
+    near.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+fn parse_override(text: &str) -> Result<Override, String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write NAME=VALUE, for example train.lr=1e-4".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_from_outside_is_split_at_its_first_equals_sign() {
+        assert_eq!(parse_override("train.lr=1e-4"), Ok(("train.lr".into(), "1e-4".into())));
+        assert_eq!(parse_override("train.loss = f(a = 1)"), Ok(("train.loss".into(), "f(a = 1)".into())));
+        assert!(parse_override("train.lr").is_err());
+        assert!(parse_override("=1").is_err());
+        assert!(parse_override("train.lr=").is_err());
+    }
+
+    #[test]
+    fn the_nearest_name_comes_first() {
+        let known = ["vit_smally", "vit_small", "linear"];
+        assert_eq!(nearest("vit_smal", known), ["vit_small", "vit_smally"]);
+        assert!(nearest("xyz", known).is_empty());
+    }
+}
