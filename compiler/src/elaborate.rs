@@ -132,7 +132,7 @@ impl<'a> Elaborator<'a> {
                 diagnostic.notes.push(format!("the way there: {}", chain.join(", then ")));
             }
         }
-        if self.reported.insert((diagnostic.code, at.file, at.span)) {
+        if self.diagnostics.len() < MOST_ERRORS && self.reported.insert((diagnostic.code, at.file, at.span)) {
             self.diagnostics.push(diagnostic);
         }
         self.stopped |= self.diagnostics.len() >= MOST_ERRORS;
