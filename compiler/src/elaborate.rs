@@ -132,7 +132,7 @@ impl<'a> Elaborator<'a> {
                 diagnostic.notes.push(format!("the way there: {}", chain.join(", then ")));
             }
         }
-        if self.reported.insert((diagnostic.code, at.file, at.span)) {
+        if self.diagnostics.len() < MOST_ERRORS && self.reported.insert((diagnostic.code, at.file, at.span)) {
             self.diagnostics.push(diagnostic);
         }
         self.stopped |= self.diagnostics.len() >= MOST_ERRORS;
@@ -221,7 +221,7 @@ impl<'a> Elaborator<'a> {
     }
 
     /// Runs `body` inside the definition `name` that was called at `called`.
-    fn framed<T>(&mut self, name: &str, called: Origin, body: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    pub(crate) fn framed<T>(&mut self, name: &str, called: Origin, body: impl FnOnce(&mut Self) -> T) -> Option<T> {
         if self.stopped {
             return None;
         }

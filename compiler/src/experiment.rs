@@ -547,6 +547,7 @@ impl Elaborator<'_> {
         };
         let epochs = positive(self, "epochs");
         let batch = positive(self, "batch");
+        let (epochs, batch) = (epochs?, batch?);
         let ItemKind::Recipe { fields, .. } = definition.kind() else { return None };
         let env = Env::within(
             &Env::top(definition.file),
@@ -580,8 +581,12 @@ impl Elaborator<'_> {
                 continue;
             };
             let place = Place { env, scope: Scope::root() };
-            let value = self.eval(value, &place);
-            let Some(value) = self.settled(value, value_at) else {
+            let settle = |this: &mut Self| {
+                let value = this.eval(value, &place);
+                this.settled(value, value_at)
+            };
+            // What is wrong in a recipe of the library is wrong with the arguments that it was given.
+            let Some(value) = self.framed(&definition.name, at, settle).flatten() else {
                 sound = false;
                 continue;
             };
@@ -607,7 +612,7 @@ impl Elaborator<'_> {
                 sound = false;
             }
         }
-        let recipe = Recipe { name: definition.name.clone(), epochs: epochs?, batch: batch?, fields: settled };
+        let recipe = Recipe { name: definition.name.clone(), epochs, batch, fields: settled };
         sound.then_some((recipe, at))
     }
 

@@ -12,9 +12,12 @@ use crate::value::Definition;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../stdlib");
 
-/// The library's files in order of their names: `(name, text, tree)`.
-fn files() -> &'static [(String, Arc<str>, Arc<File>)] {
-    static PARSED: OnceLock<Vec<(String, Arc<str>, Arc<File>)>> = OnceLock::new();
+/// A file: its name, its text, its tree.
+type Text = (String, Arc<str>, Arc<File>);
+
+/// The library's files in order of their names.
+fn files() -> &'static [Text] {
+    static PARSED: OnceLock<Vec<Text>> = OnceLock::new();
     PARSED.get_or_init(|| {
         let mut texts = Vec::new();
         collect(&FILES, &mut texts);

@@ -168,7 +168,11 @@ fn config_size(config: &Config) -> (usize, usize) {
         Config::Str(text) | Config::Path(text) | Config::Unknown(text) => (1 + text.len() / 16, 1),
         Config::List(items) => of_all(&mut items.iter()),
         Config::Either(a, b) => of_all(&mut [&**a, &**b].into_iter()),
-        Config::Call(call) => of_all(&mut call.arguments.values().chain(call.with.values())),
+        Config::Call(call) => {
+            let (count, depth) = of_all(&mut call.arguments.values().chain(call.with.values()));
+            // The names of the arguments are copied with it.
+            (8 * count, depth)
+        }
         Config::Int(_) | Config::Float(_) | Config::Bool(_) => (1, 1),
     }
 }
@@ -209,7 +213,7 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// A layer without a name of its own.
-    pub fn new(kind: LayerKind, origin: Origin) -> Value {
+    pub fn configured(kind: LayerKind, origin: Origin) -> Value {
         let depth = 1 + match &kind {
             LayerKind::Definition { bound, .. } => deepest(bound.iter().map(|bound| &bound.value)),
             LayerKind::Pipe(steps) => deepest(steps),

@@ -48,6 +48,7 @@ shows! {
     a_setting_that_is_none: "model = vit_small >> head\nepochs = 3\n";
     python_s_false: "model = vit_small >> linear(384, 384, bias = False) >> head\n";
     a_layer_by_way_of_itself: "layer deep(d) : [.., d] -> [.., d] { linear(d, d) >> deep(d) }\nmodel = vit_small >> deep(384) >> head\n";
+    a_probability_above_one: "model = vit(d = 384, heads = 6, drop_path = 1.5) >> head\n";
     rounds_without_end: "model = vit_small >> repeat(10**12) { linear(384, 384) } >> head\n";
 }
 

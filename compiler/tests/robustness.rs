@@ -73,12 +73,10 @@ fn many_errors() {
 fn definitions_inside_one_another_in_deep_brackets() {
     let (open, close) = ("[".repeat(90), "]".repeat(90));
     survives(&format!("let f(x) = {open}f(x){close}\nlet a = f(1)\n{MODEL}"));
-    survives(&format!(
-        "layer f(g) : [..] -> [..] {{ residual(g >> f(f(g))) }}\nmodel = vit_small >> f(gelu) >> head\n"
-    ));
-    survives(&format!(
-        "layer f(g) : [..] -> [..] {{ repeat(2) {{ g >> f(repeat(2) {{ g }}) }} }}\nmodel = vit_small >> f(gelu) >> head\n"
-    ));
+    survives("layer f(g) : [..] -> [..] { residual(g >> f(f(g))) }\nmodel = vit_small >> f(gelu) >> head\n");
+    survives(
+        "layer f(g) : [..] -> [..] { repeat(2) { g >> f(repeat(2) { g }) } }\nmodel = vit_small >> f(gelu) >> head\n",
+    );
     survives("let f(g) = g(g)\nlet h(g) = f(f(g))\nmodel = vit_small >> h(h) >> head\n");
     survives(&format!("model = vit_small >> {}gelu{} >> head\n", "residual(".repeat(90), ")".repeat(90)));
 }
@@ -136,6 +134,9 @@ fn numbers_of_any_size_in_any_argument() {
         "model = vit_small >> head\ndata = imagenet\ntrain = deit(batch = N)",
         "model = vit_small >> head\ndata = imagenet\ntrain = deit(lr = N)",
         "model = vit_small >> head\nseed = N",
+        "model = vit_small >> head\nlet a = cross_entropy(smoothing = N)",
+        "model = vit_small >> head\nlet a = mixup(N) or cutmix(N)",
+        "model = vit_small >> head\nlet a = [horizontal_flip(N), random_resized_crop(N, N), resize(N)]",
         "model = vit_small >> token(N) >> linear(384, 10)",
     ];
     for place in places {

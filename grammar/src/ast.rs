@@ -99,14 +99,25 @@ pub struct Literal {
     pub span: Span,
 }
 
-/// A line in the braces of an `extern layer`.
+/// A line in the braces of an `extern`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Fact {
     /// `weight : [out, in] = trunc_normal(0.02)`, with `if COND` behind it where it is not always there.
-    Weight { name: Name, shape: Type, init: Expr, when: Option<Expr> },
+    Weight { name: Name, shape: Type, init: Box<Expr>, when: Option<Box<Expr>> },
+    /// `require 0 <= p <= 1`: what its arguments must satisfy, each number against the one before it.
+    Require { first: Expr, rest: Vec<(Comparison, Expr)>, span: Span },
     /// `flops = 2 * rest * in * out`: floating-point operations of one sample's forward pass; `rest` is the product of
     /// the dims that `..` stands for.
     Flops(Expr),
+}
+
+/// How a number stands to the one after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
 }
 
 /// A parameter: `d` or `mlp = 4`.

@@ -2,8 +2,8 @@
 //! punctuation is dropped.
 
 use crate::ast::{
-    Arg, BinaryOp, Block, DimExpr, Expr, ExprKind, Fact, Input, Item, ItemKind, LetLine, Literal, Name, Param,
-    Signature, Span, Type, TypeKind,
+    Arg, BinaryOp, Block, Comparison, DimExpr, Expr, ExprKind, Fact, Input, Item, ItemKind, LetLine, Literal, Name,
+    Param, Signature, Span, Type, TypeKind,
 };
 use crate::diagnose;
 use crate::parse::{Parsed, Rule, SyntaxError};
@@ -77,6 +77,7 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::kw_let
             | Rule::kw_extern
             | Rule::kw_if
+            | Rule::kw_require
             | Rule::kw_recipe
             | Rule::kw_llm
             | Rule::kw_names
@@ -300,14 +301,25 @@ impl Builder {
         let mut facts = Vec::new();
         while let Some(part) = parts.next() {
             facts.push(match part.as_rule() {
+                Rule::require => {
+                    let span = self.span(&part);
+                    let mut parts = self.parts(part);
+                    let first = self.chain(parts.take()?, 0)?;
+                    let mut rest = Vec::new();
+                    while let Some(sign) = parts.next() {
+                        let comparison = if sign.as_str() == "<" { Comparison::Less } else { Comparison::AtMost };
+                        rest.push((comparison, self.chain(parts.take()?, 0)?));
+                    }
+                    Fact::Require { first, rest, span }
+                }
                 Rule::flops => Fact::Flops(self.expr(parts.take()?, 0)?),
                 _ => {
                     let mut parts = self.parts(part);
                     Fact::Weight {
                         name: self.name(parts.take()?),
                         shape: self.ty(parts.take()?, 0)?,
-                        init: self.expr(parts.take()?, 0)?,
-                        when: parts.next().map(|when| self.expr(when, 0)).transpose()?,
+                        init: Box::new(self.expr(parts.take()?, 0)?),
+                        when: parts.next().map(|when| self.expr(when, 0).map(Box::new)).transpose()?,
                     }
                 }
             });

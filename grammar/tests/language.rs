@@ -1,6 +1,6 @@
 //! What the language looks like: each form gives the tree that its description promises.
 
-use lmv_grammar::ast::{BinaryOp, DimExpr, Expr, ExprKind, File, ItemKind, TypeKind};
+use lmv_grammar::ast::{BinaryOp, Comparison, DimExpr, Expr, ExprKind, Fact, File, ItemKind, TypeKind};
 use lmv_grammar::{parse, parse_expr};
 
 fn file(source: &str) -> File {
@@ -287,4 +287,16 @@ fn an_empty_file_is_a_file() {
     for source in ["", "\n", "\u{FEFF}", "// nothing", " \t\r\n", "//! Only this."] {
         assert!(file(source).items.is_empty());
     }
+}
+
+#[test]
+fn an_extern_says_what_it_requires() {
+    let file =
+        file("extern layer f(p) : [..] -> [..] {\n  require 0 <= p < 1 - 0.5\n  require : [p] = zeros\n  flops = 3\n}");
+    let ItemKind::Extern { facts, .. } = &file.items[0].kind else { panic!("{file:?}") };
+    let [Fact::Require { rest, .. }, Fact::Weight { name, .. }, Fact::Flops(_)] = facts.as_slice() else {
+        panic!("{facts:?}")
+    };
+    assert_eq!(name.text, "require");
+    assert_eq!(rest.iter().map(|(sign, _)| *sign).collect::<Vec<_>>(), [Comparison::AtMost, Comparison::Less]);
 }

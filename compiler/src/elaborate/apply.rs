@@ -571,6 +571,8 @@ impl Elaborator<'_> {
         let mut flops = None;
         for fact in facts {
             match fact {
+                // Held against the arguments where they were given.
+                Fact::Require { .. } => {}
                 Fact::Flops(expr) => {
                     let rest = bindings.rest.as_ref().map_or(Some(1), |rest| Shape(rest.clone()).count());
                     let rest =

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use lmv_grammar::ast::Arg;
+use lmv_grammar::ast::{Arg, Comparison, Expr, ExprKind, Fact, ItemKind};
 
 use super::{Elaborator, Place, nearest};
 use crate::codes::Code;
@@ -138,7 +138,55 @@ impl Elaborator<'_> {
             self.report(diagnostic);
             return None;
         }
-        sound.then_some(bound)
+        (sound && self.requirements_hold(definition, &bound, call)).then_some(bound)
+    }
+
+    /// Whether the arguments satisfy the `require` lines of an `extern`; those that do not are reported.
+    fn requirements_hold(&mut self, definition: &Rc<Definition>, bound: &[Bound], call: Origin) -> bool {
+        let ItemKind::Extern { facts, .. } = definition.kind() else { return true };
+        let mut hold = true;
+        for fact in facts {
+            let Fact::Require { first, rest, span } = fact else { continue };
+            let required = Origin { file: definition.file, span: *span };
+            let mut before = self.number(definition, bound, first);
+            for (comparison, expr) in rest {
+                let number = self.number(definition, bound, expr);
+                let holds = match (before, number, comparison) {
+                    (Some(a), Some(b), Comparison::Less) => a < b,
+                    (Some(a), Some(b), Comparison::AtMost) => a <= b,
+                    // What only the data tells is not known yet, and what is no number is reported where it is used.
+                    _ => true,
+                };
+                before = number;
+                if holds {
+                    continue;
+                }
+                hold = false;
+                let named = |expr: &Expr| match &expr.kind {
+                    ExprKind::Name(name) => bound.iter().find(|bound| bound.name == *name),
+                    _ => None,
+                };
+                let about = std::iter::once(first).chain(rest.iter().map(|(_, expr)| expr)).find_map(named);
+                let at = about.and_then(|bound| bound.written).unwrap_or(call);
+                let label = match about {
+                    Some(Bound { name, value: Value::Config(value), .. }) => format!("`{name}` is {value}"),
+                    _ => "given here".to_owned(),
+                };
+                let text = self.sources.text(required).trim_start_matches("require").trim().to_owned();
+                let message = format!("`{}` needs {text}", definition.name);
+                self.report(Diagnostic::error(Code::OutOfRange, message, at, label).also(required, "declared here"));
+                break;
+            }
+        }
+        hold
+    }
+
+    /// An expression over the arguments as a number, if it is one already.
+    fn number(&mut self, definition: &Rc<Definition>, bound: &[Bound], expr: &Expr) -> Option<f64> {
+        match self.default_of(definition, expr, bound) {
+            Value::Config(value) => value.float(),
+            _ => None,
+        }
     }
 
     fn default_of(&mut self, definition: &Rc<Definition>, default: &lmv_grammar::ast::Expr, bound: &[Bound]) -> Value {

@@ -82,7 +82,7 @@ impl Elaborator<'_> {
             ExprKind::Repeat { keyword: _, count, var, body } => {
                 let count_at = Origin { file: at.file, span: count.span };
                 match self.eval(count, place) {
-                    Value::Config(Config::Int(count)) => Layer::new(
+                    Value::Config(Config::Int(count)) => Layer::configured(
                         LayerKind::Repeat {
                             count,
                             var: var.as_ref().map(|var| var.text.clone()),
@@ -352,7 +352,7 @@ impl Elaborator<'_> {
             }
             return self.report(diagnostic);
         }
-        Layer::new(LayerKind::Blocks { llm, first, end, overrides: Vec::new() }, at)
+        Layer::configured(LayerKind::Blocks { llm, first, end, overrides: Vec::new() }, at)
     }
 
     fn call(&mut self, callee: &Expr, args: &[Arg], place: &Place, at: Origin) -> Value {
@@ -395,7 +395,7 @@ impl Elaborator<'_> {
     pub(super) fn configured(&mut self, definition: &Rc<Definition>, bound: Vec<Bound>, at: Origin) -> Value {
         match definition.kind() {
             ItemKind::Define { kind, .. } | ItemKind::Extern { kind, .. } if kind.text == "layer" => {
-                Layer::new(LayerKind::Definition { definition: definition.clone(), bound }, at)
+                Layer::configured(LayerKind::Definition { definition: definition.clone(), bound }, at)
             }
             ItemKind::Define { body, .. } => {
                 let env = Env::within(&Env::top(definition.file), names(&bound));
@@ -560,7 +560,7 @@ impl Elaborator<'_> {
             }
             overrides.push(Bound { name: name.text.clone(), value, written: Some(written) });
         }
-        Layer::new(LayerKind::Blocks { llm: llm.clone(), first, end, overrides }, at)
+        Layer::configured(LayerKind::Blocks { llm: llm.clone(), first, end, overrides }, at)
     }
 
     fn mark(&mut self, mark: Mark, word: &str, args: &[Arg], place: &Place, at: Origin) -> Value {
@@ -626,7 +626,7 @@ impl Elaborator<'_> {
                 ));
             }
         }
-        Layer::new(LayerKind::Mark { mark, inner }, at)
+        Layer::configured(LayerKind::Mark { mark, inner }, at)
     }
 
     fn pretrained(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
@@ -766,7 +766,7 @@ impl Elaborator<'_> {
             Value::Definition(definition) if definition.sort() == "layer" => {
                 let given = definition.params().iter().map(|_| None).collect();
                 let Some(bound) = self.complete(&definition, given, at) else { return Value::Error };
-                self.named(Layer::new(LayerKind::Definition { definition, bound }, at), name, at)
+                self.named(Layer::configured(LayerKind::Definition { definition, bound }, at), name, at)
             }
             Value::Error => Value::Error,
             other => self.report(Diagnostic::error(
@@ -801,7 +801,7 @@ impl Elaborator<'_> {
             // It may have been a stream: what the pipe is cannot be told.
             return Value::Error;
         }
-        Layer::new(LayerKind::Pipe(values), at)
+        Layer::configured(LayerKind::Pipe(values), at)
     }
 
     fn binary(&mut self, op: BinaryOp, a: Value, b: Value, left: &Expr, right: &Expr, at: Origin) -> Value {
@@ -934,7 +934,7 @@ fn at_step(value: Value, at: Origin) -> Value {
     match value {
         Value::Layer(layer) => Value::Layer(Rc::new(Layer { origin: at, ..(*layer).clone() })),
         Value::Definition(definition) if definition.sort() == "layer" && definition.params().is_empty() => {
-            Layer::new(LayerKind::Definition { definition, bound: Vec::new() }, at)
+            Layer::configured(LayerKind::Definition { definition, bound: Vec::new() }, at)
         }
         other => other,
     }
