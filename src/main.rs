@@ -16,6 +16,7 @@ mod eval;
 mod explain;
 mod infer;
 mod locate;
+mod memory;
 mod new;
 mod progress;
 mod show;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Exit {
+    memory::keep_large_buffers();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {

@@ -9,6 +9,9 @@ use rand_distr::{Distribution, Normal};
 use crate::error::{Failure, Result};
 use crate::training::seeds::Seeds;
 
+/// The names of all starts that Rust knows.
+pub const NAMES: [&str; 6] = ["zeros", "ones", "normal", "trunc_normal", "fan_in_uniform", "fan_in_uniform_bias"];
+
 /// The first values of a parameter.
 ///
 /// # Errors

@@ -10,6 +10,19 @@ use crate::kernels::AdamW;
 use crate::training::mix::Mix;
 use crate::training::schedule::Schedule;
 
+/// The names of all losses that Rust computes.
+pub const LOSSES: [&str; 1] = ["cross_entropy"];
+/// The names of all optimizers that Rust runs.
+pub const OPTIMIZERS: [&str; 1] = ["adamw"];
+/// The names of all schedules that Rust runs.
+pub const SCHEDULES: [&str; 3] = ["cosine", "one_cycle_lr", "constant"];
+/// The names of all mixes that Rust runs.
+pub const MIXES: [&str; 2] = ["mixup", "cutmix"];
+/// The names of all samplers that Rust runs.
+pub const SAMPLERS: [&str; 1] = ["repeated"];
+/// The names of all groups of parameters that Rust tells apart.
+pub const GROUPS: [&str; 1] = ["rank"];
+
 /// A recipe's fields.
 pub type Fields = BTreeMap<String, Config>;
 

@@ -8,6 +8,9 @@ use super::layout::file_name;
 use super::names::nearest;
 use crate::error::{Failure, Result};
 
+/// The names of all families of language models whose checkpoints are read.
+pub const FAMILIES: [&str; 2] = ["llama", "opt"];
+
 /// What a spec declares about a language model: `llm llama7b = llama(dim = 4096, …)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LlmSizes {

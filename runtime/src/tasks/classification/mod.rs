@@ -1,6 +1,6 @@
 //! Image classification (paper.md §3): one image in, one number a class out.
 
-mod pipeline;
+pub mod pipeline;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ use crate::events::{Event, Observer};
 use crate::training::mix::{Mix, one_hot_smoothed};
 use crate::training::recipe;
 use crate::training::seeds::Seeds;
+
+/// The names of all datasets that this task opens.
+pub const DATASETS: [&str; 2] = ["image_folder", "shapes"];
 
 /// Samples in an evaluation batch of a spec that has no recipe.
 const EVALUATION_BATCH: usize = 64;
