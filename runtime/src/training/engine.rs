@@ -387,10 +387,11 @@ impl<B: Kernels> Run<'_, B> {
         state.epoch += 1;
         state.step_in_epoch = 0;
         state.loss_sum = 0.0;
-        self.save(state, Slot::Last)?;
+        // The best first: a kill in between then repeats the epoch, where the other order would lose it.
         if best {
             self.save(state, Slot::Best)?;
         }
+        self.save(state, Slot::Last)?;
         Ok(Some(measured))
     }
 

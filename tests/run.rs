@@ -1,0 +1,313 @@
+//! Runs from outside: training to a run folder, measuring it again, going on after a kill, and what is said when data,
+//! weights or disk are not as they should be. Everything is drawn or written here; nothing is measured in time.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use assert_cmd::cargo::CommandCargoExt;
+use tempfile::TempDir;
+
+/// A spec that trains in well under a second and uses everything random that there is.
+const SPEC: &str = "llm small = llama(dim = 48, heads = 4, ffn = 96, layers = 1)
+model = vit(image = 16, patch = 4, d = 32, depth = 2, heads = 2, drop_path = 0.2)
+     >> linear(32, 48, bias = false) >> frozen(random(small.layer[0])) >> linear(48, 32, bias = false) >> head
+data  = shapes(image = 16, classes = 4, train = 48, val = 16)
+train = mine()
+eval  = [top1]
+recipe mine(epochs = 3, batch = 16) {
+  loss      = cross_entropy(smoothing = 0.1)
+  optimizer = adamw(1e-3) with { no_decay: [rank(1), position, class_token] }
+  schedule  = cosine(epochs, warmup = 1)
+  augment   = [random_crop(16, padding = 2), horizontal_flip]
+  mix       = mixup(0.8) or cutmix(1.0)
+  ema       = 0.9
+  clip      = 1.0
+}
+";
+
+/// A spec on a folder of images, with `classes` classes of 16 × 16 pixels.
+fn on_folder(classes: usize) -> String {
+    format!(
+        "model = vit(image = 16, patch = 8, d = 16, depth = 1, heads = 2) >> head
+data  = image_folder(root = path(\"mine\"), image = 16, classes = {classes})
+train = one_cycle(epochs = 1, batch = 4)
+eval  = [top1]
+"
+    )
+}
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new(spec: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("a.lmv"), spec).expect("a spec");
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("lmvc").expect("the binary of this package");
+        command.current_dir(self.folder.path()).args(arguments).args(["--device", "cpu"]).stdin(Stdio::null());
+        command
+    }
+
+    fn lmvc(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("lmvc starts")
+    }
+
+    /// Runs a command that must fail while running, with one message that holds all of `said`.
+    fn fails(&self, arguments: &[&str], said: &[&str]) {
+        let output = self.lmvc(arguments);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{message}");
+        assert_eq!(message.matches("error:").count(), 1, "one message: {message}");
+        assert!(!message.contains("fault of lmvc") && !message.contains("panicked"), "{message}");
+        for part in said {
+            assert!(message.contains(part), "`{part}` in: {message}");
+        }
+    }
+
+    fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.lmvc(arguments);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{message}");
+        format!("{}{message}", String::from_utf8_lossy(&output.stdout))
+    }
+}
+
+/// What must be the same, bit for bit, however a run came to its end.
+fn remains(run: &Path) -> Vec<Vec<u8>> {
+    ["metrics.jsonl", "checkpoints/last/model.safetensors", "checkpoints/last/optimizer.safetensors"]
+        .into_iter()
+        .chain(["checkpoints/last/ema.safetensors", "checkpoints/best/model.safetensors"])
+        .map(|name| std::fs::read(run.join(name)).unwrap_or_else(|error| panic!("{name}: {error}")))
+        .collect()
+}
+
+/// A picture of one colour in a file of the format that its name says.
+fn picture(path: &Path, shade: u8) {
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("its folder");
+    image::RgbImage::from_fn(20, 18, |x, y| image::Rgb([shade, (x * 9) as u8, (y * 11) as u8]))
+        .save(path)
+        .expect("a picture");
+}
+
+/// A folder with so many classes of four pictures in each split.
+fn pictures(root: &Path, classes: usize) {
+    for split in ["train", "val"] {
+        for class in 0..classes {
+            for number in 0..4u8 {
+                picture(&root.join(format!("{split}/class{class}/{number}.png")), 60 * class as u8 + number);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_leaves_a_folder_that_can_be_measured_and_run() {
+    let place = Place::new(SPEC);
+    let said = place.succeeds(&["train", "a.lmv", "--seed", "3"]);
+    assert!(said.contains("the run is in runs/a-1"), "{said}");
+    let run = place.path("runs/a-1");
+    for name in ["spec.lmv", "lmv.lock", "lmv.toml", "metrics.jsonl", "checkpoints/last", "checkpoints/best"] {
+        assert!(run.join(name).exists(), "{name}");
+    }
+    assert_eq!(std::fs::read_to_string(run.join("spec.lmv")).expect("the spec"), SPEC);
+    // The frozen block is not in the checkpoint.
+    let weights = std::fs::read(run.join("checkpoints/last/model.safetensors")).expect("weights");
+    let header = String::from_utf8_lossy(&weights[8..2000]).into_owned();
+    assert!(header.contains("vit.cls.token") && !header.contains("small.layer"), "{header}");
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    let best = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+        .filter_map(|record| record["val_top1"].as_f64())
+        .fold(0.0, f64::max);
+    // The seed starts the random block, so it must be said again.
+    let again = place.succeeds(&["eval", "a.lmv", "--checkpoint", "runs/a-1"]);
+    assert!(again.contains("top1"), "{again}");
+    assert!(best > 0.0, "{metrics}");
+    // Training again with the same seed gives the same run; another seed gives another.
+    place.succeeds(&["train", "a.lmv", "--seed", "3"]);
+    assert_eq!(remains(&run), remains(&place.path("runs/a-2")));
+    place.succeeds(&["train", "a.lmv", "--seed", "4"]);
+    assert_ne!(remains(&run), remains(&place.path("runs/a-3")));
+}
+
+#[test]
+fn a_killed_run_goes_on_as_if_nothing_had_happened() {
+    let place = Place::new(SPEC);
+    let steps = ["--checkpoint-steps", "2"];
+    place.succeeds(&[&["train", "a.lmv", "--name", "whole"], &steps[..]].concat());
+    let whole = remains(&place.path("runs/whole-1"));
+    for kills in 1..=3usize {
+        let name = format!("killed{kills}");
+        let run = place.path(&format!("runs/{name}-1"));
+        let mut arguments: Vec<String> =
+            ["train", "a.lmv", "--name", &name, steps[0], steps[1]].iter().map(ToString::to_string).collect();
+        for kill in 1..=kills {
+            let arguments_now: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let mut child = place.command(&arguments_now).stderr(Stdio::null()).spawn().expect("lmvc starts");
+            // Killed once it has written so many lines, at whatever moment that is.
+            let enough = kill * 7 + kills;
+            for _ in 0..6000 {
+                let lines = std::fs::read(run.join("metrics.jsonl")).unwrap_or_default();
+                let ended = child.try_wait().expect("it can be asked").is_some();
+                if ended || lines.iter().filter(|&&byte| byte == b'\n').count() >= enough {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // It may have ended by itself just now.
+            let _ = child.kill();
+            child.wait().expect("it ends");
+            arguments = vec!["train".into(), "--resume".into(), run.display().to_string()];
+        }
+        place.succeeds(&["train", "--resume", &run.display().to_string()]);
+        assert!(whole == remains(&run), "{kills} kills: the same bytes");
+    }
+}
+
+#[test]
+fn a_missing_data_folder_is_named_with_the_ways_to_say_where_it_is() {
+    let place = Place::new(&on_folder(2));
+    place.fails(&["train", "a.lmv"], &["mine", "--path mine=", "LMV_PATH_MINE", "lmv.toml"]);
+    place.fails(&["train", "a.lmv", "--path", "mine=nowhere"], &["nowhere", "does not exist"]);
+    assert!(!place.path("runs").exists(), "no run began");
+}
+
+#[test]
+fn a_folder_of_one_class_or_another_number_is_told() {
+    let place = Place::new(&on_folder(2));
+    pictures(&place.path("one"), 1);
+    place.fails(&["train", "a.lmv", "--path", "mine=one"], &["one", "class"]);
+    pictures(&place.path("three"), 3);
+    place.fails(&["train", "a.lmv", "--path", "mine=three"], &["3 classes", "the spec says 2", "classes = 3"]);
+}
+
+#[test]
+fn damaged_pictures_are_named_and_the_run_goes_on() {
+    let place = Place::new(&on_folder(2));
+    pictures(&place.path("mine"), 2);
+    std::fs::write(place.path("mine/train/class0/notes.jpg"), "hello, this is text").expect("a file");
+    picture(&place.path("mine/train/class1/cut.jpg"), 9);
+    let whole = std::fs::read(place.path("mine/train/class1/cut.jpg")).expect("a picture");
+    std::fs::write(place.path("mine/train/class1/cut.jpg"), &whole[..whole.len() / 2]).expect("half of it");
+    image::GrayImage::from_pixel(9, 30, image::Luma([99])).save(place.path("mine/val/class1/grey.jpg")).expect("grey");
+    let said = place.succeeds(&["train", "a.lmv", "--path", "mine=mine"]);
+    assert!(said.contains("notes.jpg") && said.contains("cut.jpg"), "{said}");
+    assert!(!said.contains("grey.jpg"), "{said}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint() {
+    let place = Place::new(SPEC);
+    place.succeeds(&["train", "a.lmv", "--epochs", "1"]);
+    place.fails(
+        &["train", "a.lmv", "--name", "wild", "--set", "train.clip=1e30", "--set", "train.optimizer=adamw(1e38)"],
+        &["the loss is", "learning rate"],
+    );
+    assert!(place.path("runs/wild-1/metrics.jsonl").exists());
+}
+
+#[test]
+fn weights_that_do_not_fit_are_told() {
+    let spec = "llm toy = llama(dim = 32, heads = 4, ffn = 96, layers = 2)
+model = vit(image = 16, patch = 8, d = 16, depth = 1, heads = 2) >> linear(16, 32) >> frozen(toy.layer[1])
+     >> linear(32, 16) >> head
+data = shapes(image = 16, classes = 2, train = 8, val = 4)
+train = one_cycle(epochs = 1, batch = 4)
+eval = [top1]
+";
+    let place = Place::new(spec);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/tests/golden");
+    let copy = |name: &str| {
+        let to = place.path(name);
+        std::fs::create_dir_all(&to).expect("a folder");
+        for file in std::fs::read_dir(golden.join("llama_hf")).expect("golden files") {
+            let file = file.expect("a file").path();
+            std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("a copy");
+        }
+        to
+    };
+    place.fails(&["train", "a.lmv"], &["toy", "--weights toy=", "LMV_WEIGHTS_TOY"]);
+    place.succeeds(&["train", "a.lmv", "--weights", &format!("toy={}", copy("good").display())]);
+
+    // Every shard cut in half, one that is missing, one whose header claims more than the file has.
+    let shards = |folder: &Path| -> Vec<PathBuf> {
+        let files = std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path());
+        files.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect()
+    };
+    let cut = copy("cut");
+    for shard in shards(&cut) {
+        let bytes = std::fs::read(&shard).expect("a shard");
+        std::fs::write(&shard, &bytes[..bytes.len() / 2]).expect("half of it");
+    }
+    place.fails(&["train", "a.lmv", "--weights", "toy=cut"], &["cut/model-0000", ".safetensors"]);
+    let gone = copy("gone");
+    shards(&gone).iter().for_each(|shard| std::fs::remove_file(shard).expect("a shard"));
+    place.fails(&["train", "a.lmv", "--weights", "toy=gone"], &["gone/model-0000"]);
+    let claims = copy("claims");
+    for shard in shards(&claims) {
+        let mut bytes = std::fs::read(&shard).expect("a shard");
+        bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        std::fs::write(&shard, bytes).expect("a shard");
+    }
+    place.fails(&["train", "a.lmv", "--weights", "toy=claims"], &["claims/model-0000", "header"]);
+
+    // Another size than the spec says, in the config and in the tensors themselves.
+    let wide = Place::new(&spec.replace("ffn = 96", "ffn = 128"));
+    let good = place.path("good");
+    wide.fails(&["train", "a.lmv", "--weights", &format!("toy={}", good.display())], &["ffn = 128", "96"]);
+    let config = std::fs::read_to_string(good.join("config.json")).expect("a config");
+    let lying = copy("lying");
+    std::fs::write(lying.join("config.json"), config.replace("96", "128")).expect("a config");
+    wide.fails(&["train", "a.lmv", "--weights", &format!("toy={}", lying.display())], &["[128, 32]", "[96, 32]"]);
+}
+
+#[test]
+fn code_in_a_pickle_is_never_run() {
+    let place = Place::new(SPEC);
+    // A `.pth` whose pickle asks for `os.system("touch ran")`, in the zip that torch.save writes.
+    let pickle = b"\x80\x02cos\nsystem\nX\x09\x00\x00\x00touch ran\x85R.";
+    let file = std::fs::File::create(place.path("evil.pth")).expect("a file");
+    let mut zip = zip::ZipWriter::new(file);
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, bytes) in [("archive/data.pkl", &pickle[..]), ("archive/version", b"3\n")] {
+        zip.start_file(name, stored).expect("an entry");
+        std::io::Write::write_all(&mut zip, bytes).expect("its bytes");
+    }
+    zip.finish().expect("a zip");
+    place.fails(&["eval", "a.lmv", "--checkpoint", "evil.pth"], &["evil.pth", "system"]);
+    assert!(!place.path("ran").exists());
+}
+
+#[test]
+fn a_resumed_run_refuses_what_has_changed() {
+    let place = Place::new(SPEC);
+    place.succeeds(&["train", "a.lmv", "--epochs", "1"]);
+    let spec = place.path("runs/a-1/spec.lmv");
+    std::fs::write(&spec, SPEC.replace("drop_path = 0.2", "drop_path = 0.1")).expect("a spec");
+    place.fails(&["train", "--resume", "runs/a-1"], &["has changed", "the spec was"]);
+}
+
+#[test]
+fn drawn_images_are_a_dataset_on_disk() {
+    let place = Place::new(&on_folder(3));
+    let draw = ["data", "synth", "images", "drawn", "--classes", "3", "--train", "4", "--val", "2", "--size", "16"];
+    let output = Command::cargo_bin("lmvc")
+        .expect("the binary")
+        .current_dir(place.folder.path())
+        .args(draw)
+        .output()
+        .expect("lmvc starts");
+    assert_eq!(output.status.code(), Some(0));
+    place.succeeds(&["train", "a.lmv", "--path", "mine=drawn"]);
+}
