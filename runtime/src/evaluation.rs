@@ -16,6 +16,7 @@ use crate::parameters;
 use crate::places::Places;
 use crate::stream::Stream;
 use crate::tasks::{self, Opening, Task};
+use crate::training::lock;
 use crate::training::meters::{Accuracy, RunningMean};
 use crate::training::seeds::Seeds;
 
@@ -37,7 +38,7 @@ impl Work for Evaluation<'_> {
     type Output = Result<Vec<(String, f64)>>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
-        let seed = self.experiment.seed.unwrap_or(0);
+        let seed = lock::seed_of(self.checkpoint).or(self.experiment.seed).unwrap_or(0);
         let graph = &self.experiment.graph;
         let opening = Opening { places: self.places, drawn: self.drawn, seed, threads: 0 };
         let task = tasks::open(self.experiment, &opening, self.observer)?;

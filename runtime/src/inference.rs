@@ -16,6 +16,7 @@ use crate::parameters;
 use crate::places::Places;
 use crate::stream::Stream;
 use crate::training::atomic_file::write_atomic;
+use crate::training::lock;
 use crate::training::seeds::Seeds;
 use crate::weights::Checkpoint;
 
@@ -33,7 +34,7 @@ pub struct Inference<'a> {
     pub output: &'a Path,
     /// Streams to write besides the outputs.
     pub taps: &'a [String],
-    /// For what starts at random.
+    /// For what starts at random, where the checkpoint is of no run.
     pub seed: u64,
     /// Who watches.
     pub observer: &'a mut dyn Observer,
@@ -51,7 +52,7 @@ impl Work for Inference<'_> {
         for port in &graph.inputs {
             inputs.push(input::<B>(&file, &port.name, &graph.shape(port.stream).0, &device)?);
         }
-        let seeds = Seeds::new(self.seed);
+        let seeds = Seeds::new(self.checkpoint.and_then(lock::seed_of).unwrap_or(self.seed));
         let parameters =
             parameters::load::<B>(graph, &seeds, self.places, self.checkpoint, &device, self.observer)?.tensors;
         let outputs = network.forward(inputs, &parameters, &mut Pass { training: None });

@@ -477,7 +477,7 @@ pub fn gradients<B: Kernels>(
 }
 
 /// decay · average + (1 - decay) · parameter (timm's ModelEma, paper.md §3.3).
-fn averaged<B: Kernels>(average: FloatTensor<B>, parameter: FloatTensor<B>, decay: f64) -> FloatTensor<B> {
+pub fn averaged<B: Kernels>(average: FloatTensor<B>, parameter: FloatTensor<B>, decay: f64) -> FloatTensor<B> {
     B::float_add(
         B::float_mul_scalar(average, burn::tensor::Scalar::from(decay)),
         B::float_mul_scalar(parameter, burn::tensor::Scalar::from(1.0 - decay)),

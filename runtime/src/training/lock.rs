@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Result};
 use crate::training::atomic_file::write_atomic;
+use crate::training::checkpoint_store::read_checkpoint;
 
 /// The name of the file in a run's folder.
 pub const NAME: &str = "lmv.lock";
@@ -86,6 +87,13 @@ impl Lock {
         }
         Err(failure.help("put back what changed, or begin a new run"))
     }
+}
+
+/// The seed of the run that a checkpoint comes from: what starts at random starts by it, a random block that is frozen and
+/// so not in the checkpoint above all. `None` for a file that is of no run.
+pub fn seed_of(checkpoint: &Path) -> Option<u64> {
+    let run = Lock::read(checkpoint).ok().map(|lock| lock.seed);
+    run.or_else(|| read_checkpoint(checkpoint).ok().map(|loaded| loaded.state.seed))
 }
 
 /// BLAKE3 as the lock writes it.

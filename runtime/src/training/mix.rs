@@ -118,7 +118,7 @@ impl Mix {
 impl CutBox {
     /// timm's `rand_bbox`: sides of √(1 − λ) of the image's, rounded down, around `centre` (row, column), clipped to
     /// the image.
-    fn around(centre: (usize, usize), lambda: f64, height: usize, width: usize) -> Self {
+    pub fn around(centre: (usize, usize), lambda: f64, height: usize, width: usize) -> Self {
         let ratio = (1.0 - lambda).sqrt();
         let span = |centre: usize, side: usize| {
             let cut = (side as f64 * ratio) as usize;

@@ -5,7 +5,6 @@
 //! | the learning rate of a step | [`schedule`] |
 //! | every random number of a run | [`seeds`] |
 //! | mixup and cutmix with their soft targets | [`mix`] |
-//! | the averaged copy of the weights | [`ema`] |
 //! | the norm of the gradient and its limit | [`clip`] |
 //! | accuracy and running means | [`meters`] |
 //! | files that are whole or absent | [`atomic_file`] |
@@ -16,7 +15,6 @@
 pub mod atomic_file;
 pub mod checkpoint_store;
 pub mod clip;
-pub mod ema;
 pub mod engine;
 pub mod lock;
 pub mod meters;
