@@ -196,7 +196,7 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             let then = Lock::read(folder.path())?;
             let lock = Lock {
                 seed: then.seed,
-                steps: job.steps.or(then.steps),
+                steps: job.steps,
                 checkpoint_steps: job.checkpoint_steps.or(then.checkpoint_steps),
                 ..new_lock(job, device)
             };
@@ -218,10 +218,16 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
         stop: &|| stop.load(Ordering::Relaxed),
     };
     match device::run(device, training)? {
-        Outcome::Done { metrics, best } => {
+        Outcome::Done { whole, metrics, best } => {
             let measured: Vec<String> =
                 metrics.iter().map(|(name, value)| format!("{name} {}", measured(name, *value))).collect();
-            context.remark(&format!("\ndone: {}", measured.join(", ")));
+            let measured = measured.join(", ");
+            if !whole {
+                context.remark(&format!("\nstopped as asked: {measured}\nthe run is in {run}"));
+                context.remark(&format!("go on by `lmvc train --resume {run}`"));
+                return Ok(true);
+            }
+            context.remark(&format!("\ndone: {measured}"));
             if let (Some((best, epoch)), Some((name, _))) = (best, metrics.first()) {
                 context.remark(&format!("best {name}: {best:.2} % after epoch {}", epoch + 1));
             }

@@ -61,7 +61,7 @@ pub struct Recipe {
 }
 
 /// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
-const RECIPE_FIELDS: [(&str, &str); 10] = [
+const RECIPE_FIELDS: [(&str, &str); 9] = [
     ("loss", "loss"),
     ("optimizer", "optimizer"),
     ("schedule", "schedule"),
@@ -71,7 +71,6 @@ const RECIPE_FIELDS: [(&str, &str); 10] = [
     ("sampler", "sampler"),
     ("ema", "number"),
     ("clip", "number"),
-    ("evaluate", "text"),
 ];
 
 const SETTINGS: [&str; 5] = ["model", "data", "train", "eval", "seed"];
@@ -179,6 +178,19 @@ impl Elaborator<'_> {
         let mut settings = Settings { model: None, others: HashMap::new(), model_is_misspelt: false };
         let mut seen: HashMap<&str, Origin> = HashMap::new();
         for item in &tree.items {
+            let of_the_library = match &item.kind {
+                ItemKind::Extern { name, .. } => Some((name, "an `extern` is run by a part of lmvc in Rust")),
+                ItemKind::Names { name, .. } => Some((name, "tables of checkpoint names are part of the library")),
+                _ => None,
+            };
+            if let Some((name, why)) = of_the_library {
+                let at = Origin { file: id, span: name.span };
+                self.report(
+                    Diagnostic::error(Code::NotALayer, format!("a spec cannot declare `{}`", name.text), at, why)
+                        .help("build it from the library's parts: `layer NAME(…) { … }`"),
+                );
+                continue;
+            }
             let (name, at) = match &item.kind {
                 ItemKind::Setting { name, .. } => (name.text.as_str(), Origin { file: id, span: name.span }),
                 ItemKind::Model { keyword, .. } => ("model", Origin { file: id, span: *keyword }),
@@ -801,7 +813,7 @@ fn of_kind(value: &Config, kind: &str) -> bool {
     match (value, kind) {
         (Config::Either(a, b), "mix") => of_kind(a, kind) && of_kind(b, kind),
         (Config::List(items), "[augment]") => items.iter().all(|item| of_kind(item, "augment")),
-        (Config::Int(_) | Config::Float(_), "number") | (Config::Str(_), "text") => true,
+        (Config::Int(_) | Config::Float(_), "number") => true,
         (Config::Call(call), kind) => call.kind == kind,
         _ => false,
     }
@@ -811,7 +823,6 @@ fn kind_in_words(kind: &str) -> &'static str {
     match kind {
         "[augment]" => "a list of augmentations",
         "number" => "a number",
-        "text" => "a text",
         "loss" => "a loss",
         "optimizer" => "an optimizer",
         "schedule" => "a schedule",

@@ -1,4 +1,4 @@
-//! Why a run failed: one clear message with the file it is about. Exit code 3 (docs/exit-codes in the README).
+//! Why a run failed: one clear message with the file it is about. The command line ends with exit code 3.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

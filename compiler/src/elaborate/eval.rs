@@ -532,7 +532,8 @@ impl Elaborator<'_> {
                 );
             };
             let known: Vec<&str> = llm.bound.iter().map(|bound| bound.name.as_str()).collect();
-            if !["rope", "causal"].contains(&name.text.as_str()) {
+            let switches: Vec<&str> = ["rope", "causal"].into_iter().filter(|switch| known.contains(switch)).collect();
+            if !switches.contains(&name.text.as_str()) {
                 let fixed = known.contains(&name.text.as_str());
                 let why = if fixed {
                     "is a size of the language model, and stands in its declaration"
@@ -546,7 +547,11 @@ impl Elaborator<'_> {
                         Origin { file: at.file, span: name.span },
                         "not an argument of a block",
                     )
-                    .note("a block takes `rope` and `causal`"),
+                    .note(format!(
+                        "a block of `{}` takes `{}`",
+                        llm.definition.name,
+                        switches.join("` and `")
+                    )),
                 );
             }
             let value = self.eval(&arg.value, place);

@@ -64,6 +64,8 @@ pub struct Training<'a> {
 pub enum Outcome {
     /// It is done; the metrics of its last evaluation, in percent.
     Done {
+        /// Whether all epochs are done; not so when it was asked to end after some steps.
+        whole: bool,
         /// By name.
         metrics: Vec<(String, f64)>,
         /// The best of the first metric and its epoch.
@@ -251,19 +253,25 @@ impl<B: Kernels> Run<'_, B> {
             if !self.epoch(state)? {
                 return Ok(Outcome::Interrupted);
             }
+            if state.step_in_epoch < self.steps_per_epoch {
+                // Asked to end within an epoch: what is left of it waits for a resumption.
+                self.save(state, Slot::Last)?;
+                break;
+            }
             match self.finish_epoch(state)? {
                 Some(metrics) => last = metrics,
                 None => return Ok(Outcome::Interrupted),
             }
         }
         if last.is_empty() {
-            // Resumed after its end: measured once more, so that there is something to tell.
+            // Ended within an epoch, or resumed after its end: measured, so that there is something to tell.
             match self.measure(state)? {
                 Some(metrics) => last = metrics,
                 None => return Ok(Outcome::Interrupted),
             }
         }
-        Ok(Outcome::Done { metrics: last, best: state.best.as_ref().map(|best| (best.metric, best.epoch)) })
+        let whole = state.epoch >= self.epochs;
+        Ok(Outcome::Done { whole, metrics: last, best: state.best.as_ref().map(|best| (best.metric, best.epoch)) })
     }
 
     fn enough(&self, state: &State<B>) -> bool {
@@ -428,7 +436,7 @@ impl<B: Kernels> Run<'_, B> {
             step_in_epoch: state.step_in_epoch,
             global_step: state.global_step,
             seed: self.seeds.seed(),
-            best: state.best.clone(),
+            best: state.best,
             spec_hash: self.lock.spec.clone(),
             extra: json!({ "loss_sum": state.loss_sum.to_bits().to_string() }),
         };

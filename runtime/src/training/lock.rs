@@ -58,7 +58,7 @@ impl Lock {
     pub fn write(&self, run: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)
             .map_err(|error| Failure::new(format!("the lock cannot be written: {error}")))?;
-        write_atomic(&run.join(NAME), |out| writeln!(out, "{text}"))
+        write_atomic(run.join(NAME), |out| writeln!(out, "{text}"))
     }
 
     /// Whether what a run is resumed with is what it was made of.
