@@ -187,8 +187,8 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             // A place that is missing is told before there is a folder that says a run began.
             let places = places_of(job)?;
             let folder = RunFolder::create(root, name)?;
-            write_atomic(&folder.path().join("spec.lmv"), |out| out.write_all(job.spec.text.as_bytes()))?;
-            write_atomic(&folder.path().join(config::NAME), |out| out.write_all(places.as_bytes()))?;
+            write_atomic(folder.path().join("spec.lmv"), |out| out.write_all(job.spec.text.as_bytes()))?;
+            write_atomic(folder.path().join(config::NAME), |out| out.write_all(places.as_bytes()))?;
             (folder, new_lock(job, device), (*root).to_path_buf())
         }
         Target::Resume(run) => {
