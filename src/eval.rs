@@ -7,8 +7,9 @@ use lmv_runtime::error::Failure;
 use lmv_runtime::evaluation::Evaluation;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
+use lmv_runtime::training::lock::{self, Lock};
 
-use crate::context::{Context, Exit, Message};
+use crate::context::{Context, Exit, Message, MessageFormat};
 use crate::device::Device;
 use crate::locate::Locate;
 use crate::progress::{Progress, measured};
@@ -48,7 +49,12 @@ pub fn run(args: &Args, context: &Context) -> Exit {
 }
 
 fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
-    let spec = spec::checked(&args.spec, &args.set.set, context)?;
+    // What a run was made with holds for measuring it, unless something else is said.
+    let set = match (args.set.set.is_empty(), Lock::read(&args.checkpoint)) {
+        (true, Ok(lock)) => lock.set,
+        _ => args.set.set.clone(),
+    };
+    let spec = spec::checked(&args.spec, &set, context)?;
     if spec.experiment.eval.is_empty() {
         let message = Message::error("this spec says nothing about evaluation").about(args.spec.display().to_string());
         context.tell(&message.help("list what is measured, for example `eval = [top1]`"));
@@ -61,6 +67,11 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let metrics = evaluate(&job, &mut progress);
     progress.finish();
     let metrics = metrics.map_err(|failure| context.failed(&failure))?;
+    if context.message_format == MessageFormat::Json {
+        let object: serde_json::Map<String, serde_json::Value> =
+            metrics.into_iter().map(|(name, value)| (name, value.into())).collect();
+        return context.print(&format!("{}\n", serde_json::json!({ "metrics": object })));
+    }
     let width = metrics.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let lines: String =
         metrics.iter().map(|(name, value)| format!("{name:width$}  {}\n", measured(name, *value))).collect();
@@ -86,7 +97,10 @@ fn evaluate(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Vec<(String, f
         experiment: &job.spec.experiment,
         places: job.places,
         checkpoint: job.checkpoint,
-        drawn: crate::train::drawn(Path::new(crate::train::RUNS)),
+        drawn: crate::train::drawn(match job.checkpoint.parent() {
+            Some(runs) if job.checkpoint.join(lock::NAME).exists() => runs,
+            _ => Path::new(crate::train::RUNS),
+        }),
         observer,
     };
     device::run(device, evaluation)

@@ -232,9 +232,9 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
                 context.remark(&format!("best {name}: {best:.2} % after epoch {}", epoch + 1));
             }
             context.remark(&format!("the run is in {run}"));
-            let spec = job.spec_path.display();
             context.remark(&format!(
-                "next: `lmvc show {spec}` draws the model, `lmvc eval {spec} --checkpoint {run}` measures it again"
+                "next: `lmvc show {}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
+                job.spec_path.display()
             ));
             Ok(true)
         }

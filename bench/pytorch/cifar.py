@@ -106,10 +106,9 @@ class Vit(nn.Module):
         self.llm = LlmBlock(llm_layer) if llm_layer else nn.Identity()
 
     def init_weights(self):
-        """timm's: truncated normal 0.02 for linears (mappers too) and positions; the convolution keeps torch's default."""
+        """As specs/cifar10 has it: torch's own weights with zero biases for linears, timm's normals for the tokens."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
@@ -174,8 +173,8 @@ def main():
     torch.manual_seed(args.seed)
     model = Vit(llm_layer(args.middle, args.llm), mappers=args.middle != "none")
     optimizer = optimizer_for(model)
-    steps = -(-len(images) // BATCH)  # the last, smaller batch is kept
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=args.epochs * steps)
+    steps = len(images) // BATCH  # the last, smaller batch is left out
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=args.epochs * steps, cycle_momentum=False)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     print(f"{args.middle}: {len(images)} + {len(val_images)} images, {parameters} trained parameters", flush=True)
 
@@ -183,7 +182,7 @@ def main():
     for epoch in range(args.epochs):
         model.train()
         start, total = time.perf_counter(), 0.0
-        for batch in torch.randperm(len(images)).split(BATCH):
+        for batch in torch.randperm(len(images))[: steps * BATCH].split(BATCH):
             loss = F.cross_entropy(model(flip_half(images[batch])), labels[batch])
             optimizer.zero_grad()
             loss.backward()

@@ -611,6 +611,20 @@ impl Elaborator<'_> {
                 ));
                 sound = false;
             }
+            let bounds = match name {
+                "ema" => Some(("lies between 0 and 1", (0.0..=1.0).contains(&value.float().unwrap_or(0.0)))),
+                "clip" => Some(("is more than 0", value.float().unwrap_or(1.0) > 0.0)),
+                _ => None,
+            };
+            if let Some((bound, false)) = bounds {
+                self.report(Diagnostic::error(
+                    Code::OutOfRange,
+                    format!("`{name}` of a recipe {bound}"),
+                    value_at,
+                    format!("this is {value}"),
+                ));
+                sound = false;
+            }
             settled.insert(name.to_owned(), value);
         }
         for needed in ["loss", "optimizer", "schedule"] {

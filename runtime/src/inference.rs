@@ -1,9 +1,11 @@
 //! Running a model on tensors of a file: `lmvc infer`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Bool, Tensor as BurnTensor, TensorData};
 use lmv_compiler::Experiment;
+use lmv_compiler::graph::Graph;
 use lmv_compiler::shape::Dim;
 
 use crate::device::Work;
@@ -52,6 +54,7 @@ impl Work for Inference<'_> {
         for port in &graph.inputs {
             inputs.push(input::<B>(&file, &port.name, &graph.shape(port.stream).0, &device)?);
         }
+        agree(graph, &inputs, self.input)?;
         let seeds = Seeds::new(self.checkpoint.and_then(lock::seed_of).unwrap_or(self.seed));
         let parameters =
             parameters::load::<B>(graph, &seeds, self.places, self.checkpoint, &device, self.observer)?.tensors;
@@ -78,6 +81,26 @@ impl Work for Inference<'_> {
         write_atomic(self.output, |out| out.write_all(&bytes))?;
         Ok(named.into_iter().map(|(name, dims, _)| (name, dims)).collect())
     }
+}
+
+/// Inputs of one call: one batch, and one length wherever the spec gives two dims one name.
+fn agree<B: Kernels>(graph: &Graph, inputs: &[Stream<B>], file: &Path) -> Result<()> {
+    let mut lengths: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for (port, stream) in graph.inputs.iter().zip(inputs) {
+        let batch = Dim::Named { name: "batch".into(), varying: false };
+        for (dim, length) in std::iter::once(&batch).chain(&graph.shape(port.stream).0).zip(stream.dims()) {
+            let Dim::Named { name, .. } = dim else { continue };
+            let (known, by) = lengths.entry(name.clone()).or_insert((length, port.name.clone()));
+            if *known != length {
+                return Err(Failure::at(
+                    file,
+                    format!("`{name}` is {known} in `{by}` and {length} in `{}`", port.name),
+                )
+                .help("give both the same; for lengths of their own, give them names of their own in the spec"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One input of the model from the file, with its mask where its length varies.

@@ -76,6 +76,23 @@ fn logits_and_features_are_those_of_the_reference() {
 }
 
 #[test]
+fn one_block_of_a_checkpoint_does_not_fill_two() {
+    let golden = &golden_folders()[0];
+    let experiment = compile(&spec(golden).replace(".layer[1]", ".layer[0..2]"));
+    let checkpoint = golden.join("vit_llama/checkpoint.pth");
+    let loaded = parameters::load::<Flex>(
+        &experiment.graph,
+        &Seeds::new(0),
+        &Places::from_environment(),
+        Some(&checkpoint),
+        &Default::default(),
+        &mut |_: Event| {},
+    );
+    let message = loaded.err().expect("two blocks, and one in the file").to_string();
+    assert!(message.contains("one tensor for two") && message.contains("checkpoint.pth"), "{message}");
+}
+
+#[test]
 fn loss_gradients_and_five_steps_are_those_of_the_reference() {
     for golden in golden_folders() {
         let cases = golden.join("vit_llama/cases.safetensors");

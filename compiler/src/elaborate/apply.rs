@@ -566,6 +566,12 @@ impl Elaborator<'_> {
             };
             arguments.insert(bound.name.clone(), value);
         }
+        let dims =
+            bindings.dims.iter().map(|(name, dim)| Bound { name: name.clone(), value: as_value(dim), written: None });
+        let with_dims: Vec<Bound> = bound.iter().cloned().chain(dims).collect();
+        if !self.requirements_hold(definition, &with_dims, at) {
+            return Value::Error;
+        }
         let user = self.user_place(at);
         let mut parameters = Vec::new();
         let mut flops = None;

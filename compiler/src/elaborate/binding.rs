@@ -142,11 +142,19 @@ impl Elaborator<'_> {
     }
 
     /// Whether the arguments satisfy the `require` lines of an `extern`; those that do not are reported.
-    fn requirements_hold(&mut self, definition: &Rc<Definition>, bound: &[Bound], call: Origin) -> bool {
+    /// One that names a dim of the stream waits until the layer is put onto one.
+    pub(super) fn requirements_hold(&mut self, definition: &Rc<Definition>, bound: &[Bound], call: Origin) -> bool {
         let ItemKind::Extern { facts, .. } = definition.kind() else { return true };
         let mut hold = true;
         for fact in facts {
             let Fact::Require { first, rest, span } = fact else { continue };
+            let of_the_stream = |expr: &Expr| match &expr.kind {
+                ExprKind::Name(name) => !bound.iter().any(|bound| bound.name == *name),
+                _ => false,
+            };
+            if of_the_stream(first) || rest.iter().any(|(_, expr)| of_the_stream(expr)) {
+                continue;
+            }
             let required = Origin { file: definition.file, span: *span };
             let mut before = self.number(definition, bound, first);
             for (comparison, expr) in rest {

@@ -133,7 +133,7 @@ impl Elaborator<'_> {
             }
             ExprKind::Record(_) => self.report(
                 Diagnostic::error(Code::WrongType, "a record is not an expression here", at, "no place for a record")
-                    .note("records stand behind `with`, and as the result of a model"),
+                    .note("records stand behind `with`"),
             ),
             ExprKind::With(of, additions) => {
                 let value = self.eval(of, place);

@@ -304,7 +304,9 @@ impl<B: Kernels> Run<'_, B> {
                 Some(steps) => state.global_step.is_multiple_of(steps.max(1)),
                 None => self.saved.elapsed() >= CHECKPOINT_EVERY,
             };
-            if due {
+            // At an epoch's last step the evaluation comes first: a checkpoint between the two would, resumed, write the
+            // epoch's line a second time.
+            if due && state.step_in_epoch < self.steps_per_epoch {
                 self.save(state, Slot::Last)?;
             }
         }
@@ -327,7 +329,10 @@ impl<B: Kernels> Run<'_, B> {
                 state.step_in_epoch + 1
             ))
             .note(format!("the learning rate there is {lr:.3e}"))
-            .note("the last checkpoint is from before, and is unharmed")
+            .note(match self.store.exists(Slot::Last) {
+                true => "the last checkpoint is from before, and is unharmed",
+                false => "there is no checkpoint yet",
+            })
             .help("lower the learning rate (`--set train.lr=…`), warm up longer, or look at the data for numbers that are none"));
         }
         if let Some(limit) = self.clip {

@@ -149,6 +149,15 @@ pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap])
 
     let used: BTreeSet<&str> = best.names.iter().flatten().map(String::as_str).collect();
     let left_over: Vec<&str> = checkpoint.names().filter(|name| !used.contains(name)).collect();
+    if let Some((ours, theirs)) = best.shared(wanted) {
+        return Err(Failure::at(
+            checkpoint.path(),
+            format!("has one tensor for two of the model's: `{}`", shown(theirs)),
+        )
+        .note(format!("it would fill `{}` and `{}`", ours[0], ours[1]))
+        .note(format!("by {}, which knows one block of a language model in a checkpoint", best.map.name))
+        .help("fill the blocks by the weights of their language model, and the rest by a checkpoint without them"));
+    }
     if best.found == wanted.len() && best.fitting == wanted.len() {
         let names =
             wanted.iter().zip(&best.names).filter_map(|(w, theirs)| Some((w.name.clone(), theirs.clone()?))).collect();
@@ -181,6 +190,19 @@ impl<'a> Try<'a> {
         let found = names.iter().flatten().count();
         let fitting = wanted.iter().zip(&names).filter(fits).count();
         Self { map, names, found, fitting }
+    }
+
+    /// Two of ours that the map would fill by one of theirs.
+    fn shared<'t>(&'t self, wanted: &'t [Wanted]) -> Option<([&'t str; 2], &'t str)> {
+        let mut first: BTreeMap<&str, &str> = BTreeMap::new();
+        for (w, theirs) in wanted.iter().zip(&self.names) {
+            if let Some(theirs) = theirs.as_deref()
+                && let Some(before) = first.insert(theirs, &w.name)
+            {
+                return Some(([before, &w.name], theirs));
+            }
+        }
+        None
     }
 
     fn failure(&self, wanted: &[Wanted], checkpoint: &Checkpoint, left_over: &[&str]) -> Failure {
