@@ -281,7 +281,8 @@ fn places_of(job: &Job<'_>) -> Result<String, Failure> {
     Ok(format!("# Where the names of spec.lmv led on the machine of this run.\n{table}"))
 }
 
-/// Set once the user presses Ctrl-C; a second time ends the process at once.
+/// Set once the user presses Ctrl-C, or whoever schedules the machine asks for an end (SIGTERM, SIGHUP); a second time ends
+/// the process at once.
 fn interruption() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();

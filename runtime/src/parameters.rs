@@ -178,11 +178,15 @@ fn from_checkpoint(graph: &Graph, path: &Path, observer: &mut dyn Observer) -> R
         Ok(report) => report,
         Err(failure) => {
             let own = |parameter: &&Parameter| !matches!(parameter.filled_by, Some(Filling::Block { .. }));
-            let trained = wanted(&mut graph.parameters.iter().filter(own));
-            if trained.len() == graph.parameters.len() {
+            // What a file holds of a block must fit; a block that it does not hold at all is none of its business.
+            let maps = [vec![NameMap::identity()], name_maps()].concat();
+            let holds = |parameter: &Parameter| {
+                maps.iter().filter_map(|map| map.theirs(&parameter.path)).any(|name| checkpoint.contains(&name))
+            };
+            if graph.parameters.iter().filter(|parameter| !own(parameter)).any(holds) {
                 return Err(failure);
             }
-            weights::fill_report(&trained, &checkpoint, &name_maps()).map_err(|_| failure)?
+            weights::fill_report(&wanted(&mut graph.parameters.iter().filter(own)), &checkpoint, &name_maps())?
         }
     };
     observer.event(Event::Note(format!("{} tensors from {}, by {}", report.names.len(), path.display(), report.map)));

@@ -28,6 +28,18 @@ impl Elaborator<'_> {
             let file = place.env.file;
             let written = Origin { file, span: arg.value.span };
             let slot = match &arg.name {
+                None if args[..index].iter().any(|before| before.name.is_some()) => {
+                    self.report(
+                        Diagnostic::error(
+                            Code::UnknownArgument,
+                            "an argument without a name stands behind one with a name",
+                            written,
+                            "which one is this?",
+                        )
+                        .note("arguments by position come first; a decimal point is a point: `0.001`"),
+                    );
+                    None
+                }
                 None if index < params.len() => Some(index),
                 None => {
                     let takes = match params.len() {
