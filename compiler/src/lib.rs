@@ -16,7 +16,9 @@ mod elaborate;
 pub mod experiment;
 pub mod graph;
 pub mod library;
+mod measures;
 pub mod shape;
+pub mod size;
 pub mod source;
 mod value;
 
