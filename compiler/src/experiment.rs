@@ -193,6 +193,17 @@ impl Elaborator<'_> {
                 );
                 continue;
             }
+            let not_understood_yet = match &item.kind {
+                ItemKind::Use { keyword, .. } => Some(("use", *keyword)),
+                ItemKind::Variant { name, .. } => Some(("variant", name.span)),
+                ItemKind::Setting { name, rest, .. } if !rest.is_empty() => Some(("a setting with dots", name.span)),
+                _ => None,
+            };
+            if let Some((what, span)) = not_understood_yet {
+                let message = format!("{what} is not understood yet");
+                self.report(Diagnostic::error(Code::UnknownField, message, Origin { file: id, span }, "here"));
+                continue;
+            }
             let (name, at) = match &item.kind {
                 ItemKind::Setting { name, .. } => (name.text.as_str(), Origin { file: id, span: name.span }),
                 ItemKind::Model { keyword, .. } => ("model", Origin { file: id, span: *keyword }),
