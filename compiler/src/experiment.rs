@@ -12,8 +12,8 @@ use crate::config::{Call, Config};
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::{Elaborator, Place, nearest};
 use crate::graph::{Graph, Port};
-use crate::measures::Measure;
 use crate::library;
+use crate::measures::Measure;
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin};
 use crate::value::{Bound, Data, Env, Recipe as RecipeValue, Scope, Value};
@@ -415,7 +415,7 @@ impl Elaborator<'_> {
     fn model_input(&mut self, input: &Input, data: Option<&Data>, at: Origin) -> Value {
         let name = &input.name.text;
         let of_data = data.and_then(|data| {
-            let field = data.fields.iter().find(|(field, _)| field == name);
+            let field = data.fields.iter().find(|(field, ty)| field == name && !ty.is_label());
             field.map(|(_, ty)| (ty.clone(), data.origin))
         });
         let typed = match &input.shape {
@@ -622,7 +622,9 @@ impl Elaborator<'_> {
 
     /// `[top1, top5]`, or `{ answer: [top1, top5], pose: l2 }` by the outputs of the model.
     fn eval_list(&mut self, expr: &Expr, at: Origin) -> Vec<Measure> {
-        let of_output = |(name, expr): &'_ (Name, Expr)| (Some((name.text.clone(), Origin { file: at.file, span: name.span })), expr.clone());
+        let of_output = |(name, expr): &'_ (Name, Expr)| {
+            (Some((name.text.clone(), Origin { file: at.file, span: name.span })), expr.clone())
+        };
         let lists: Vec<(Option<(String, Origin)>, Expr)> = match &expr.kind {
             ExprKind::Record(fields) => fields.iter().map(of_output).collect(),
             _ => vec![(None, expr.clone())],

@@ -230,7 +230,10 @@ impl Elaborator<'_> {
                         "which field of the data?",
                     )
                     .also(data.origin, format!("has `{}`", names.join("`, `")))
-                    .help(format!("give the output the name of the field: `{{ {}: … }}` at the end of the model", names[0])),
+                    .help(format!(
+                        "give the output the name of the field: `{{ {}: … }}` at the end of the model",
+                        names[0]
+                    )),
                 );
                 return None;
             }
@@ -239,7 +242,11 @@ impl Elaborator<'_> {
         if let Err(mismatch) = self.match_tensor(given, &stream, &mut bindings, env)? {
             let end = Origin { file: model_at.file, span: Span::new(model_at.span.end, model_at.span.end) };
             let a_number_a_class = wants_label && mismatch.expected == "[classes]";
-            let takes = if a_number_a_class { "takes one number a class: [classes]".to_owned() } else { format!("takes {}", mismatch.expected) };
+            let takes = if a_number_a_class {
+                "takes one number a class: [classes]".to_owned()
+            } else {
+                format!("takes {}", mismatch.expected)
+            };
             let mut diagnostic =
                 Diagnostic::error(Code::Measure, format!("`{name}` cannot measure what the model gives"), at, takes)
                     .also(model_at, format!("gives {stream}"));

@@ -129,11 +129,9 @@ impl Size {
     /// which is certain not to be zero. (No size is negative.)
     pub fn differs(&self, other: &Size) -> bool {
         let Some(difference) = self.checked_sub(other) else { return false };
-        let of_one_sign =
-            difference.terms.values().all(|f| *f > 0) || difference.terms.values().all(|f| *f < 0);
-        let certain = |product: &Product| {
-            product.0.iter().all(|(atom, _)| matches!(atom, Atom::Name { positive: true, .. }))
-        };
+        let of_one_sign = difference.terms.values().all(|f| *f > 0) || difference.terms.values().all(|f| *f < 0);
+        let certain =
+            |product: &Product| product.0.iter().all(|(atom, _)| matches!(atom, Atom::Name { positive: true, .. }));
         of_one_sign && difference.terms.keys().any(certain)
     }
 
@@ -206,9 +204,10 @@ impl Size {
         None
     }
 
-    /// The term that long division begins with: of those with the most atoms the last.
+    /// The term that long division begins with, by an order that products keep: powers of the last atom first.
     fn leading(&self) -> Option<(Product, i64)> {
-        let lead = self.terms.iter().max_by_key(|(product, _)| (product.degree(), *product))?;
+        let by_last_atom = |product: &Product| product.0.iter().rev().cloned().collect::<Vec<_>>();
+        let lead = self.terms.iter().max_by_key(|(product, _)| by_last_atom(product))?;
         Some((lead.0.clone(), *lead.1))
     }
 

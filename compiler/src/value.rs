@@ -245,16 +245,36 @@ impl Layer {
 
 #[derive(Clone, Debug)]
 pub(crate) enum LayerKind {
-    Definition { definition: Rc<Definition>, bound: Vec<Bound> },
+    Definition {
+        definition: Rc<Definition>,
+        bound: Vec<Bound>,
+    },
     Pipe(Vec<Value>),
     /// `count` is not known in a definition that is checked before it is used.
-    Repeat { count: Option<i64>, var: Option<String>, body: Rc<Block>, env: EnvRef },
-    Mark { mark: Mark, inner: Value },
+    Repeat {
+        count: Option<i64>,
+        var: Option<String>,
+        body: Rc<Block>,
+        env: EnvRef,
+    },
+    Mark {
+        mark: Mark,
+        inner: Value,
+    },
     /// `shared(f)`: each use has the same parameters, which lie below the place where it was written.
-    Shared { inner: Value, place: ScopeRef, parameters: SharedParameters },
+    Shared {
+        inner: Value,
+        place: ScopeRef,
+        parameters: SharedParameters,
+    },
     /// One of these, in a definition that is checked before its arguments are known.
     OneOf(Vec<Value>),
-    Blocks { llm: Rc<Llm>, first: i64, end: i64, overrides: Vec<Bound> },
+    Blocks {
+        llm: Rc<Llm>,
+        first: i64,
+        end: i64,
+        overrides: Vec<Bound>,
+    },
 }
 
 /// The parameters that the uses of a shared layer have together, by path.

@@ -320,7 +320,7 @@ impl Elaborator<'_> {
     }
 
     /// A body run on a stream. A body that is one single layer *is* that layer: it adds nothing to parameter paths.
-    fn body(&mut self, body: &Block, input: Value, env: EnvRef, scope: &ScopeRef) -> Value {
+    pub(super) fn body(&mut self, body: &Block, input: Value, env: EnvRef, scope: &ScopeRef) -> Value {
         let file = env.file;
         let place = Place { env, scope: scope.clone() };
         let value = self.block(body, &place);
@@ -338,7 +338,7 @@ impl Elaborator<'_> {
         };
         self.apply(&value, input, seat, result_at)
     }
-
+}
 
 fn named_inner(inner: &Value, given: Option<&str>) -> Value {
     match (inner, given) {

@@ -77,10 +77,8 @@ impl Elaborator<'_> {
             self.framed(&definition.name, at, |this| this.block(body, &Place { env, scope }));
             return;
         };
-        let mut bindings = Bindings {
-            dims: Vec::new(),
-            rest: Some(rest.iter().map(|name| Dim::named(name)).collect()),
-        };
+        let mut bindings =
+            Bindings { dims: Vec::new(), rest: Some(rest.iter().map(|name| Dim::named(name)).collect()) };
         let made = Rc::new(Made { origin: at, width: None, input: true });
         let input = match &signature.input {
             None => Value::Error,
@@ -156,6 +154,7 @@ fn has_rest(ty: &Type) -> bool {
 fn stands_alone(signature: &Signature, name: &str) -> bool {
     let mut found = Vec::new();
     signature.input.iter().chain([&signature.output]).for_each(|ty| tensors(ty, &mut found));
-    let alone = |dim: &DimExpr| matches!(dim, DimExpr::Expr(expr) if matches!(&expr.kind, ExprKind::Name(n) if n == name));
+    let alone =
+        |dim: &DimExpr| matches!(dim, DimExpr::Expr(expr) if matches!(&expr.kind, ExprKind::Name(n) if n == name));
     found.iter().any(|dims| dims.iter().any(alone))
 }

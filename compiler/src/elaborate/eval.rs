@@ -13,7 +13,6 @@ use crate::diagnostic::Diagnostic;
 use crate::graph::LlmSizes;
 use crate::shape::Dim;
 use crate::source::Origin;
-use crate::size::Size;
 use crate::value::{Bound, Definition, Env, Layer, LayerKind, Llm, Mark, Recipe, Value};
 
 /// Names that the language itself gives a meaning.
@@ -165,7 +164,8 @@ impl Elaborator<'_> {
             broken |= matches!(value, Value::Error);
             if values.iter().any(|(earlier, _)| *earlier == name.text) {
                 let name_at = Origin { file: at.file, span: name.span };
-                let first = fields.iter().find(|(earlier, _)| earlier.text == name.text).map_or(name.span, |(n, _)| n.span);
+                let first =
+                    fields.iter().find(|(earlier, _)| earlier.text == name.text).map_or(name.span, |(n, _)| n.span);
                 self.report(
                     Diagnostic::error(
                         Code::RepeatedArgument,

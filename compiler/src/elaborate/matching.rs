@@ -21,6 +21,12 @@ pub(crate) struct Bindings {
     pub rest: Option<Vec<Dim>>,
 }
 
+impl Bindings {
+    fn has(&self, name: &str) -> bool {
+        self.dims.iter().any(|(known, _)| known == name)
+    }
+}
+
 /// How a shape and a pattern disagree.
 pub(crate) struct Mismatch {
     /// The pattern with what is known of it: `[tokens, 2048]`.
@@ -72,11 +78,18 @@ impl Elaborator<'_> {
         let Some(pattern) = tensor(ty) else { return Some(Ok(())) };
         if let Err(mut mismatch) = self.match_shape(pattern.dims, &stream.shape, bindings, env)? {
             if let Some(classes) = pattern.classes {
-                mismatch.expected = format!("{} of class({})", mismatch.expected, self.sources.text(Origin { file: env.file, span: classes.span }));
+                mismatch.expected = format!(
+                    "{} of class({})",
+                    mismatch.expected,
+                    self.sources.text(Origin { file: env.file, span: classes.span })
+                );
             }
             return Some(Err(mismatch));
         }
-        let mut expected = self.describe(pattern.dims, env)?;
+        if pattern.classes.is_none() && stream.classes.is_none() {
+            return Some(Ok(()));
+        }
+        let mut expected = self.describe(pattern.dims, bindings, env)?;
         let (note, help) = match (pattern.classes, &stream.classes) {
             (None, None) => return Some(Ok(())),
             (Some(wanted), Some(found)) => {
@@ -117,7 +130,7 @@ impl Elaborator<'_> {
         let fixed = pattern.len() - usize::from(has_rest);
         let dims = &shape.0;
         if dims.len() < fixed || (!has_rest && dims.len() != fixed) {
-            let expected = self.describe(pattern, env)?;
+            let expected = self.describe(pattern, bindings, env)?;
             let plural = if fixed == 1 { "" } else { "s" };
             let least = if has_rest { "at least " } else { "" };
             let note = format!("it takes {least}{fixed} dim{plural} per sample, and the stream has {}", dims.len());
@@ -178,7 +191,7 @@ impl Elaborator<'_> {
             return Some(Ok(()));
         }
         let only_last = wrong.len() == 1;
-        let expected = self.describe(pattern, env)?;
+        let expected = self.describe(pattern, bindings, env)?;
         Some(Err(Mismatch { expected, notes: wrong, last: last.filter(|_| only_last), unbound: false, help: None }))
     }
 
@@ -195,7 +208,7 @@ impl Elaborator<'_> {
         let classes = match self.dim_or_free(&DimExpr::Expr(classes.clone()), bindings, env)? {
             Ok(Dim::Known(n)) if n < 2 => {
                 self.report(
-                    Diagnostic::error(Code::OutOfRange, format!("{n} classes"), at, "has nothing to tell apart")
+                    Diagnostic::error(Code::OutOfRange, "a label with fewer than two classes", at, format!("{n} would leave nothing to tell apart"))
                         .note("a label is one of at least two classes"),
                 );
                 return None;
@@ -207,13 +220,7 @@ impl Elaborator<'_> {
     }
 
     /// The shape that a pattern stands for once its names are bound. `None` is a mistake that was reported.
-    fn shape_of(
-        &mut self,
-        pattern: &[DimExpr],
-        bindings: &Bindings,
-        env: &EnvRef,
-        at: Origin,
-    ) -> Option<Shape> {
+    fn shape_of(&mut self, pattern: &[DimExpr], bindings: &Bindings, env: &EnvRef, at: Origin) -> Option<Shape> {
         let mut dims = Vec::new();
         for dim in pattern {
             match dim {
@@ -273,30 +280,35 @@ impl Elaborator<'_> {
     fn free_in(&self, dim: &DimExpr, bindings: &Bindings, env: &EnvRef) -> Option<(String, BinaryOp, Expr)> {
         let DimExpr::Expr(Expr { kind: ExprKind::Binary(op, a, b), .. }) = dim else { return None };
         let free = |expr: &Expr| match &expr.kind {
-            ExprKind::Name(name) if env.get(name).is_none() && !bindings.dims.iter().any(|(n, _)| n == name) => {
+            ExprKind::Name(name) if env.get(name).is_none() && !bindings.has(name) => {
                 Some(name.clone())
             }
             _ => None,
         };
+        let closed = |expr: &Expr| names_in(expr).into_iter().all(|name| env.get(name).is_some() || bindings.has(name));
         match (op, free(a), free(b)) {
-            (_, Some(name), None) => Some((name, *op, (**b).clone())),
-            (BinaryOp::Add | BinaryOp::Mul, None, Some(name)) => Some((name, *op, (**a).clone())),
+            (_, Some(name), _) if closed(b) => Some((name, *op, (**b).clone())),
+            (BinaryOp::Add | BinaryOp::Mul, _, Some(name)) if closed(a) => Some((name, *op, (**a).clone())),
             _ => None,
         }
     }
 
     /// A pattern for messages: names that are read off the stream stay names.
-    fn describe(&mut self, pattern: &[DimExpr], env: &EnvRef) -> Option<String> {
+    fn describe(&mut self, pattern: &[DimExpr], bindings: &Bindings, env: &EnvRef) -> Option<String> {
         let mut parts = Vec::new();
         for dim in pattern {
+            let free = |name: &str| env.get(name).is_none();
             parts.push(match dim {
-                DimExpr::Rest(_) => "..".to_owned(),
-                _ if self.free_in(dim, &Bindings::default(), env).is_some() => written(dim),
-                _ => match self.dim_or_free(dim, &Bindings::default(), env)? {
-                    Ok(dim) => dim.to_string(),
-                    Err(free) if free == "T" => "tokens".to_owned(),
-                    Err(free) => free,
-                },
+                DimExpr::Expr(Expr { kind: ExprKind::Name(name), .. }) if free(name) => {
+                    if name == "T" { "tokens".to_owned() } else { name.clone() }
+                }
+                DimExpr::Expr(expr) if names_in(expr).into_iter().all(|name| !free(name) || bindings.has(name)) => {
+                    match self.dim_or_free(dim, bindings, env)? {
+                        Ok(dim) => dim.to_string(),
+                        Err(free) => free,
+                    }
+                }
+                dim => written(dim),
             });
         }
         Some(format!("[{}]", parts.join(", ")))
@@ -361,6 +373,17 @@ fn solved(op: BinaryOp, found: &Dim, known: &Dim) -> Option<Dim> {
         BinaryOp::Pow | BinaryOp::Or => None,
     };
     solution.map(Dim::from).filter(|dim| dim.known().is_none_or(|n| n >= 1))
+}
+
+/// The names in arithmetic over dims.
+fn names_in(expr: &Expr) -> Vec<&str> {
+    match &expr.kind {
+        ExprKind::Name(name) => vec![name],
+        ExprKind::Binary(_, a, b) => [names_in(a), names_in(b)].concat(),
+        ExprKind::Negate(a) => names_in(a),
+        ExprKind::Call(_, args) => args.iter().flat_map(|arg| names_in(&arg.value)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// A dim as the declaration has it, near enough: `T + 1`.

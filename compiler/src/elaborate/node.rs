@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use lmv_grammar::ast::{Fact, Type};
+use lmv_grammar::ast::Fact;
 
 use super::matching::{Bindings, as_value, tensor};
 use super::signature::{Use, streams_in_order};
@@ -59,8 +59,7 @@ impl Elaborator<'_> {
                 Fact::Require { .. } | Fact::NotYetRun(_) => {}
                 Fact::Flops(expr) => {
                     let rest = bindings.rest.as_ref().map_or(Some(1), |rest| Shape(rest.clone()).count());
-                    let rest =
-                        rest.map_or_else(|| Value::Dim(Dim::named("rest")), Value::int);
+                    let rest = rest.map_or_else(|| Value::Dim(Dim::named("rest")), Value::int);
                     let env = Env::within(env, vec![("rest".to_owned(), rest)]);
                     let place = Place { env, scope: Scope::root() };
                     flops = match self.quietly(|this| this.eval(expr, &place)) {
@@ -81,7 +80,9 @@ impl Elaborator<'_> {
                         return Value::Error;
                     };
                     let shape_at = Origin { file: env.file, span: shape.span };
-                    let Some((shape, _)) = self.tensor_of(&tensor, bindings, env, shape_at) else { return Value::Error };
+                    let Some((shape, _)) = self.tensor_of(&tensor, bindings, env, shape_at) else {
+                        return Value::Error;
+                    };
                     if !self.fits_a_machine(&shape, &format!("`{}` of `{}`", name.text, definition.name), at) {
                         return Value::Error;
                     }

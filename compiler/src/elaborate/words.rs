@@ -1,6 +1,5 @@
 //! The words that the language itself gives a meaning: `frozen`, `pretrained`, `shared`, `when`, `path`, …
 
-use std::rc::Rc;
 
 use lmv_grammar::ast::Arg;
 
@@ -173,9 +172,7 @@ impl Elaborator<'_> {
             // Not decided yet: both are looked at, and what they have in common is gone on with.
             Value::Param(_) => match (self.eval(&yes.value, place), self.eval(&no.value, place)) {
                 (Value::Error | Value::Param(_), _) | (_, Value::Error | Value::Param(_)) => Value::Error,
-                (yes, no) if is_layer(&yes) && is_layer(&no) => {
-                    Layer::configured(LayerKind::OneOf(vec![yes, no]), at)
-                }
+                (yes, no) if is_layer(&yes) && is_layer(&no) => Layer::configured(LayerKind::OneOf(vec![yes, no]), at),
                 _ => Value::Error,
             },
             other => self.report(Diagnostic::error(
