@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::codes::Code;
 use crate::config::{Call, Config};
+use crate::declared_only::{self, DeclaredOnly};
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::{Elaborator, Place, nearest};
 use crate::graph::{Graph, Port, StreamId};
@@ -34,6 +35,8 @@ pub struct Experiment {
     pub eval: Vec<Call>,
     /// `seed = …`.
     pub seed: Option<u64>,
+    /// Parts that the library declares and that do not run yet: with any, the spec can be checked and shown, not run.
+    pub not_yet_run: Vec<DeclaredOnly>,
 }
 
 /// A field of the dataset.
@@ -144,6 +147,9 @@ impl Elaborator<'_> {
             FieldType::Tensor(shape) => Field { name: name.clone(), shape: Some(shape.clone()), classes: None },
             FieldType::Class(dim) => Field { name: name.clone(), shape: None, classes: Some(dim.clone()) },
         });
+        let settings =
+            declared_only::Settings { graph: &self.graph, data: data.as_ref(), train: train.as_ref(), eval: &eval };
+        let not_yet_run = declared_only::declared_only(&settings, self.sources);
         Some(Experiment {
             doc: tree.doc.clone(),
             fields: fields.collect(),
@@ -152,6 +158,7 @@ impl Elaborator<'_> {
             train: train.map(|(recipe, _)| recipe),
             eval: eval.into_iter().map(|(call, _)| call).collect(),
             seed,
+            not_yet_run,
         })
     }
 

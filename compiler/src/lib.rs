@@ -11,6 +11,7 @@
 
 pub mod codes;
 pub mod config;
+pub mod declared_only;
 pub mod diagnostic;
 mod elaborate;
 pub mod experiment;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use lmv_grammar::ast::{File, Span};
 
 use crate::codes::Code;
+pub use crate::declared_only::DeclaredOnly;
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::Elaborator;
 use crate::experiment::Override;

@@ -109,6 +109,8 @@ pub enum Fact {
     /// `flops = 2 * rest * in * out`: floating-point operations of one sample's forward pass; `rest` is the product of
     /// the dims that `..` stands for.
     Flops(Expr),
+    /// `not_yet_run`: declared, and not written in Rust yet.
+    NotYetRun(Span),
 }
 
 /// How a number stands to the one after it.
