@@ -11,9 +11,10 @@ use crate::codes::Code;
 use crate::config::{Call, Config};
 use crate::declared_only::{self, DeclaredOnly};
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::{Elaborator, Place, nearest};
+use crate::elaborate::{Elaborator, Place};
 use crate::graph::{Graph, Port, StreamId};
 use crate::library;
+use crate::near::nearest;
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin};
 use crate::value::{Bound, Data, Env, FieldType, Recipe as RecipeValue, Scope, Value};
@@ -212,7 +213,7 @@ impl Elaborator<'_> {
                 );
                 settings.model_is_misspelt |= nearest(name, SETTINGS) == Some("model");
                 diagnostic = match nearest(name, SETTINGS) {
-                    Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
+                    Some(_) => diagnostic.did_you_mean(name, &SETTINGS, at),
                     None => {
                         let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");
                         match self.recipe_with(name) {
@@ -484,9 +485,7 @@ impl Elaborator<'_> {
                     Some(data) => {
                         let fields: Vec<&str> = data.fields.iter().map(|(field, _)| field.as_str()).collect();
                         diagnostic = diagnostic.also(data.origin, format!("gives `{}`", fields.join("`, `")));
-                        if let Some(near) = nearest(name, fields.iter().copied()) {
-                            diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
-                        }
+                        diagnostic = diagnostic.did_you_mean(name, &fields, at);
                     }
                     None => {
                         diagnostic = diagnostic.help(format!("write its shape per sample: `{name} : [3, 32, 32]`"));
@@ -592,7 +591,7 @@ impl Elaborator<'_> {
                     "not a field of a recipe",
                 );
                 diagnostic = match nearest(name, known.iter().copied()) {
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    Some(_) => diagnostic.did_you_mean(name, &known, name_at),
                     None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
                 };
                 self.report(diagnostic);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use lmv_grammar::ast::{Arg, BinaryOp, Block, Expr, ExprKind, ItemKind, Name};
 
 use super::binding::names;
-use super::{Elaborator, Place, nearest};
+use super::{Elaborator, Place};
 use crate::codes::Code;
 use crate::config::{Call, Config};
 use crate::diagnostic::Diagnostic;
@@ -59,7 +59,7 @@ impl Elaborator<'_> {
                             name_at,
                             format!("this is {count}"),
                         )
-                        .replace("the blocks themselves are `layer`", name_at, "layer"),
+                        .fix("the blocks themselves are `layer`", name_at, "layer"),
                     );
                 }
                 let index = self.eval(index, place);
@@ -196,16 +196,14 @@ impl Elaborator<'_> {
         known.extend(self.file.keys().map(String::as_str));
         known.extend(BUILTINS);
         known.sort_unstable();
-        let near = nearest(name, known).map(str::to_owned);
-        let mut diagnostic = Diagnostic::error(
+        known.dedup();
+        let diagnostic = Diagnostic::error(
             Code::UnknownName,
             format!("there is no `{name}`"),
             at,
             "not defined here, nor in the library",
-        );
-        if let Some(near) = near {
-            diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
-        }
+        )
+        .did_you_mean(name, &known, at);
         self.report(diagnostic)
     }
 
