@@ -68,9 +68,10 @@ pub fn compile(name: &str, text: &str, overrides: &[(String, String)]) -> Compil
         .map(|error| {
             let at = Origin { file, span: error.span };
             let diagnostic = Diagnostic::error(Code::Syntax, error.message, at, "here");
-            match error.help {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic,
+            match (error.help, error.becomes) {
+                (Some(help), Some(text)) => diagnostic.fix(help, at, text),
+                (Some(help), None) => diagnostic.help(help),
+                (None, _) => diagnostic,
             }
         })
         .collect();

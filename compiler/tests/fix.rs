@@ -58,6 +58,15 @@ fn a_text_keeps_everything_else_as_it_is() {
 }
 
 #[test]
+fn habits_from_other_languages_are_put_right_one_after_the_other() {
+    becomes("# mine\nmodel = vit_small -> head;\nseed : 3\n", "// mine\nmodel = vit_small >> head\nseed = 3\n");
+    becomes(
+        "model = vit_small | head\ndata = imagenet(root = path('imagenet'))\n",
+        "model = vit_small >> head\ndata = imagenet(root = path(\"imagenet\"))\n",
+    );
+}
+
+#[test]
 fn blocks_are_layer() {
     becomes(
         "model = vit_small >> linear(384, 4096) >> frozen(llama7b.layers[31]) >> linear(4096, 384) >> head\n",
