@@ -63,7 +63,7 @@ fn line(part: &DeclaredOnly) -> String {
         .iter()
         .map(|place| place.strip_prefix(file).map_or(place.as_str(), |at| at.trim_start_matches(':')))
         .collect();
-    let places = [&[first][..], &rest].concat().join(", ");
+    let places = [&[first][..], &rest[..]].concat().join(", ");
     format!("the {} `{}`{field}: {places}", part.kind, part.name)
 }
 
