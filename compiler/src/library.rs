@@ -128,7 +128,11 @@ pub(crate) fn definitions(file: FileId, tree: &Arc<File>) -> Vec<(String, Rc<Def
                 | ItemKind::Extern { name, .. }
                 | ItemKind::Recipe { name, .. }
                 | ItemKind::Llm { name, .. } => name.text.clone(),
-                ItemKind::Setting { .. } | ItemKind::Model { .. } | ItemKind::Names { .. } => return None,
+                ItemKind::Setting { .. }
+                | ItemKind::Model { .. }
+                | ItemKind::Names { .. }
+                | ItemKind::Use { .. }
+                | ItemKind::Variant { .. } => return None,
             };
             Some((name.clone(), Rc::new(Definition { name, file, tree: tree.clone(), item })))
         })
