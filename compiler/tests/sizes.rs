@@ -79,7 +79,8 @@ fn blocks_of_opt_have_the_sizes_of_their_matrices() {
 
 /// How many parameters block `layers - 1` has, which must be the last one.
 fn last_block(name: &str, dim: i64, layers: i64) -> i64 {
-    let at = |index: i64| format!("model(x : [16, {dim}]) {{ x >> frozen({name}.layer[{index}]) >> linear({dim}, 10) }}");
+    let at =
+        |index: i64| format!("model(x : [16, {dim}]) {{ x >> frozen({name}.layer[{index}]) >> linear({dim}, 10) }}");
     let beyond = compile("sizes.lmv", &at(layers), &[]);
     assert!(beyond.experiment.is_none(), "{name} has more than {layers} blocks");
     counts(&at(layers - 1)).1
@@ -90,7 +91,7 @@ fn last_block(name: &str, dim: i64, layers: i64) -> i64 {
 fn a_linear_layer_starts_as_pytorch_starts_it_where_that_is_said() {
     let graph = check("model(x : [4, 8]) { x >> torch_linear(8, 5) }").graph;
     let starts: Vec<String> = graph.parameters.iter().map(|p| format!("{} {}", p.path, p.init)).collect();
-    assert_eq!(starts, ["torch_linear.weight fan_in_uniform()", "torch_linear.bias fan_in_uniform_bias(fan_in = 8)"]);
+    assert_eq!(starts, ["torch_linear.weight fan_in_uniform", "torch_linear.bias fan_in_uniform_bias(fan_in = 8)"]);
 }
 
 #[test]
