@@ -65,12 +65,13 @@ pub struct Recipe {
 }
 
 /// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
-const RECIPE_FIELDS: [(&str, &str); 9] = [
+const RECIPE_FIELDS: [(&str, &str); 10] = [
     ("loss", "loss"),
     ("optimizer", "optimizer"),
     ("schedule", "schedule"),
     ("augment", "[augment]"),
     ("eval_augment", "[augment]"),
+    ("views", "views"),
     ("mix", "mix"),
     ("sampler", "sampler"),
     ("ema", "number"),
@@ -857,6 +858,7 @@ fn kind_in_words(kind: &str) -> &'static str {
         "schedule" => "a schedule",
         "mix" => "a mix, or a choice of two by `or`",
         "sampler" => "a sampler",
+        "views" => "views of each sample",
         _ => "something else",
     }
 }

@@ -745,7 +745,7 @@ impl Elaborator<'_> {
         };
         for (name, value) in additions {
             let value_at = Origin { file: at.file, span: value.span };
-            if name.text != "no_decay" {
+            if !["no_decay", "scaled"].contains(&name.text.as_str()) {
                 return self.report(
                     Diagnostic::error(
                         Code::UnknownField,
@@ -753,7 +753,8 @@ impl Elaborator<'_> {
                         Origin { file: at.file, span: name.span },
                         "unknown here",
                     )
-                    .help("`no_decay: [rank(1), position, class_token]` names what weight decay leaves alone"),
+                    .help("`no_decay: [rank(1), position, class_token]` names what weight decay leaves alone")
+                    .help("`scaled: [times(0.1, rank(1))]` gives parameters a learning rate of their own"),
                 );
             }
             let value = self.eval(value, place);
