@@ -24,7 +24,7 @@ use crate::diagnostic::{Diagnostic, Label};
 use crate::graph::{Graph, Stream, StreamId};
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin, Sources};
-use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, SharedParameters, StreamValue, Value};
+use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, Sharing, StreamValue, Value};
 
 /// Definitions nested deeper than this are taken for a recursion that does not end.
 const DEEPEST: usize = 96;
@@ -80,7 +80,9 @@ pub(crate) struct Elaborator<'a> {
     frames: Vec<Frame>,
     marks: Marks,
     /// The parameters of the shared layer that is being put onto a stream.
-    shared: Option<SharedParameters>,
+    shared: Option<Rc<Sharing>>,
+    /// How often each name of a length that only a layer tells (`kept?`) was given out.
+    lengths: HashMap<String, usize>,
     /// Whether a definition is being checked whose arguments are not known.
     symbolic: bool,
     depth: usize,
@@ -105,6 +107,7 @@ impl<'a> Elaborator<'a> {
             frames: Vec::new(),
             marks: Marks::default(),
             shared: None,
+            lengths: HashMap::new(),
             symbolic: false,
             depth: 0,
             nested: 0,
@@ -224,6 +227,13 @@ impl<'a> Elaborator<'a> {
         StreamId(self.graph.streams.len() - 1)
     }
 
+    /// A length that only a layer tells, and that is no other's: `kept?`, then `kept_2?`, …
+    pub fn fresh_length(&mut self, name: &str) -> Dim {
+        let count = self.lengths.entry(name.to_owned()).or_insert(0);
+        *count += 1;
+        Dim::varying(&if *count == 1 { name.to_owned() } else { format!("{name}_{count}") })
+    }
+
     /// A fresh stream that is an input of the model.
     pub fn input(&mut self, name: &str, shape: Shape, classes: Option<Dim>, origin: Origin) -> Value {
         let id = self.stream(shape, classes);
@@ -278,14 +288,4 @@ impl<'a> Elaborator<'a> {
         self.marks = before;
         value
     }
-}
-
-/// The nearest of `known` to `name`, if one is near.
-pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(near, _)| *near > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }

@@ -9,11 +9,13 @@ use serde::Serialize;
 
 use crate::codes::Code;
 use crate::config::{Call, Config};
+use crate::declared_only::{self, DeclaredOnly};
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::{Elaborator, Place, nearest};
+use crate::elaborate::{Elaborator, Place};
 use crate::graph::{Graph, Port};
 use crate::library;
 use crate::measures::Measure;
+use crate::near::nearest;
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin};
 use crate::value::{Bound, Data, Env, Recipe as RecipeValue, Scope, Value};
@@ -35,6 +37,8 @@ pub struct Experiment {
     pub eval: Vec<Call>,
     /// `seed = …`.
     pub seed: Option<u64>,
+    /// Parts that the library declares and that do not run yet: with any, the spec can be checked and shown, not run.
+    pub not_yet_run: Vec<DeclaredOnly>,
 }
 
 /// A field of the dataset.
@@ -62,12 +66,13 @@ pub struct Recipe {
 }
 
 /// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
-const RECIPE_FIELDS: [(&str, &str); 9] = [
+const RECIPE_FIELDS: [(&str, &str); 10] = [
     ("loss", "loss"),
     ("optimizer", "optimizer"),
     ("schedule", "schedule"),
     ("augment", "[augment]"),
     ("eval_augment", "[augment]"),
+    ("views", "views"),
     ("mix", "mix"),
     ("sampler", "sampler"),
     ("ema", "number"),
@@ -146,6 +151,9 @@ impl Elaborator<'_> {
             shape: (!ty.is_label()).then(|| ty.shape.clone()),
             classes: ty.classes.clone(),
         });
+        let settings =
+            declared_only::Settings { graph: &self.graph, data: data.as_ref(), train: train.as_ref(), eval: &eval };
+        let not_yet_run = declared_only::declared_only(&settings, self.sources);
         Some(Experiment {
             doc: tree.doc.clone(),
             fields: fields.collect(),
@@ -154,6 +162,7 @@ impl Elaborator<'_> {
             train: train.map(|(recipe, _)| recipe),
             eval: eval.into_iter().map(|measure| measure.call).collect(),
             seed,
+            not_yet_run,
         })
     }
 
@@ -218,7 +227,7 @@ impl Elaborator<'_> {
                 );
                 settings.model_is_misspelt |= nearest(name, SETTINGS) == Some("model");
                 diagnostic = match nearest(name, SETTINGS) {
-                    Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
+                    Some(_) => diagnostic.did_you_mean(name, &SETTINGS, at),
                     None => {
                         let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");
                         match self.recipe_with(name) {
@@ -455,9 +464,7 @@ impl Elaborator<'_> {
                     Some(data) => {
                         let fields: Vec<&str> = data.fields.iter().map(|(field, _)| field.as_str()).collect();
                         diagnostic = diagnostic.also(data.origin, format!("gives `{}`", fields.join("`, `")));
-                        if let Some(near) = nearest(name, fields.iter().copied()) {
-                            diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
-                        }
+                        diagnostic = diagnostic.did_you_mean(name, &fields, at);
                     }
                     None => {
                         diagnostic = diagnostic.help(format!("write its shape per sample: `{name} : [3, 32, 32]`"));
@@ -563,7 +570,7 @@ impl Elaborator<'_> {
                     "not a field of a recipe",
                 );
                 diagnostic = match nearest(name, known.iter().copied()) {
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    Some(_) => diagnostic.did_you_mean(name, &known, name_at),
                     None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
                 };
                 self.report(diagnostic);
@@ -703,6 +710,7 @@ fn kind_in_words(kind: &str) -> &'static str {
         "schedule" => "a schedule",
         "mix" => "a mix, or a choice of two by `or`",
         "sampler" => "a sampler",
+        "views" => "views of each sample",
         _ => "something else",
     }
 }

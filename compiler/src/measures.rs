@@ -1,16 +1,15 @@
 //! What must hold between the settings of a spec: the recipe, the losses and the metrics against what the model gives
 //! and the data holds, and every trained parameter against the outputs.
 
-use std::collections::BTreeMap;
-
-use lmv_grammar::ast::{Span, Type, TypeKind};
+use lmv_grammar::ast::{Name, Span, Type, TypeKind};
 
 use crate::codes::Code;
 use crate::config::{Call, Config, On};
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::{Elaborator, nearest};
+use crate::elaborate::Elaborator;
 use crate::experiment::Recipe;
 use crate::graph::{Port, Stream};
+use crate::near::nearest;
 use crate::shape::Dim;
 use crate::source::Origin;
 use crate::value::{Env, EnvRef, Value};
@@ -20,6 +19,13 @@ pub(crate) struct Measure {
     pub call: Call,
     pub at: Origin,
     pub output: Option<(String, Origin)>,
+}
+
+/// Where a part of a measure is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Model,
+    Data,
 }
 
 impl Elaborator<'_> {
@@ -91,25 +97,49 @@ impl Elaborator<'_> {
         let arguments = arguments.iter().map(|(name, value)| (name.clone(), Value::Config(value.clone()))).collect();
         let env = Env::within(&Env::top(definition.file), arguments);
         let taken = definition.signature().and_then(|signature| signature.input.as_ref()).map(|ty| &ty.kind);
+        let named = |part: &Type| matches!(part.kind, TypeKind::Record(_));
         measure.call.on = match taken {
-            Some(TypeKind::Record(parts)) => {
-                let parts = parts.iter().map(|(name, ty)| (name.text.as_str(), ty)).collect();
-                self.by_names(&name, parts, &env, at, model_at)
-            }
+            Some(TypeKind::Record(parts)) => self.by_names(&name, &[(None, parts)], &env, at, model_at),
             Some(TypeKind::Tuple(parts)) => match parts.as_slice() {
-                [given, target] => self.output_and_target(measure, given, target, &env, model_at),
+                [Type { kind: TypeKind::Record(given), .. }, Type { kind: TypeKind::Record(target), .. }] => {
+                    let parts = [(Some(Side::Model), given), (Some(Side::Data), target)];
+                    self.by_names(&name, &parts, &env, at, model_at)
+                }
+                [given, target] if !named(given) && !named(target) => {
+                    self.output_and_target(measure, given, target, &env, model_at)
+                }
                 _ => None,
             },
-            _ => None,
+            Some(_) => {
+                self.output_alone(measure, definition.signature().and_then(|s| s.input.as_ref()), &env, model_at)
+            }
+            None => None,
         };
     }
 
-    /// `{ future : [30, 2], trajectories : [k, 30, 2] }`: each part is an output of the model or a field of the data of
-    /// that name.
+    /// `[1] -> [1]`: a loss of an output that is held against nothing.
+    fn output_alone(&mut self, measure: &Measure, given: Option<&Type>, env: &EnvRef, model_at: Origin) -> Option<On> {
+        let given = given?;
+        let output = self.output_of(measure, given, env, model_at)?;
+        let stream = self.graph.streams[output.stream.0].clone();
+        if let Err(mismatch) = self.match_tensor(given, &stream, &mut Default::default(), env)? {
+            let name = &measure.call.name;
+            let message = format!("`{name}` cannot measure what the model gives");
+            let label = format!("takes {}", mismatch.expected);
+            let diagnostic = Diagnostic::error(Code::Measure, message, measure.at, label);
+            let diagnostic = diagnostic.also(model_at, format!("gives {stream}"));
+            self.report(mismatch.notes.into_iter().fold(diagnostic, Diagnostic::note));
+            return None;
+        }
+        Some(On { outputs: vec![output.name], fields: Vec::new() })
+    }
+
+    /// `({ trajectories : [k, 30, 2] }, { future : [30, 2] })`: outputs of the model and fields of the data by their
+    /// names; of one record alone, each part is the one or the other.
     fn by_names(
         &mut self,
         measure: &str,
-        parts: BTreeMap<&str, &Type>,
+        parts: &[(Option<Side>, &Vec<(Name, Type)>)],
         env: &EnvRef,
         at: Origin,
         model_at: Origin,
@@ -117,10 +147,13 @@ impl Elaborator<'_> {
         let data = self.data.clone()?;
         let mut bindings = Default::default();
         let mut on = On { outputs: Vec::new(), fields: Vec::new() };
-        for (part, ty) in parts {
-            let output = self.graph.outputs.iter().find(|port| port.name == part);
+        let parts =
+            parts.iter().flat_map(|(side, parts)| parts.iter().map(|(name, ty)| (*side, name.text.as_str(), ty)));
+        for (side, part, ty) in parts {
+            let output = self.graph.outputs.iter().find(|port| port.name == part && side != Some(Side::Data));
             let output = output.map(|port| self.graph.streams[port.stream.0].clone());
-            let (stream, from) = match (output, data.fields.iter().find(|(field, _)| field == part)) {
+            let field = data.fields.iter().find(|(field, _)| field == part && side != Some(Side::Model));
+            let (stream, from) = match (output, field) {
                 (Some(stream), _) => {
                     on.outputs.push(part.to_owned());
                     (stream, model_at)
@@ -140,9 +173,12 @@ impl Elaborator<'_> {
                         format!("takes a `{part}`"),
                     )
                     .also(model_at, format!("gives `{outputs}`"))
-                    .also(data.origin, format!("has `{fields}`"))
-                    .help(format!("give the output its name: `{{ {part}: … }}` at the end of the model"));
-                    self.report(diagnostic);
+                    .also(data.origin, format!("has `{fields}`"));
+                    self.report(match side {
+                        Some(Side::Data) => diagnostic.help(format!("it needs data that have `{part}`")),
+                        _ => diagnostic
+                            .help(format!("give the output its name: `{{ {part}: … }}` at the end of the model")),
+                    });
                     return None;
                 }
             };
@@ -299,9 +335,7 @@ impl Elaborator<'_> {
             )
             .also(model_at, format!("gives `{}`", known.join("`, `")));
             let diagnostic = match nearest(wanted, known.iter().copied()) {
-                Some(near) if *wanted_at != measure.at => {
-                    diagnostic.replace(format!("did you mean `{near}`?"), *wanted_at, near)
-                }
+                Some(_) if *wanted_at != measure.at => diagnostic.did_you_mean(wanted, &known, *wanted_at),
                 Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                 None => diagnostic.help(format!("end the model in a record: `{{ {wanted}: … }}`")),
             };

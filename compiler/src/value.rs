@@ -265,7 +265,7 @@ pub(crate) enum LayerKind {
     Shared {
         inner: Value,
         place: ScopeRef,
-        parameters: SharedParameters,
+        sharing: Rc<Sharing>,
     },
     /// One of these, in a definition that is checked before its arguments are known.
     OneOf(Vec<Value>),
@@ -277,8 +277,14 @@ pub(crate) enum LayerKind {
     },
 }
 
-/// The parameters that the uses of a shared layer have together, by path.
-pub(crate) type SharedParameters = Rc<RefCell<HashMap<String, ParameterId>>>;
+/// What the uses of a shared layer have together.
+#[derive(Debug, Default)]
+pub(crate) struct Sharing {
+    /// Their parameters, by path.
+    pub parameters: RefCell<HashMap<String, ParameterId>>,
+    /// The names that its place had given away before the first use, so that every use is given the same.
+    taken: RefCell<Option<HashMap<String, usize>>>,
+}
 
 /// A word about freezing or filling.
 #[derive(Clone, Debug, PartialEq)]
@@ -396,6 +402,18 @@ impl Scope {
 
     pub fn at(path: String) -> ScopeRef {
         Rc::new(Scope { path, used: RefCell::default() })
+    }
+
+    /// This place for one use of a shared layer: the first one takes its names, the others are given the same again.
+    pub fn of_a_use(self: &Rc<Self>, sharing: &Sharing) -> ScopeRef {
+        let mut taken = sharing.taken.borrow_mut();
+        match &*taken {
+            Some(taken) => Rc::new(Scope { path: self.path.clone(), used: RefCell::new(taken.clone()) }),
+            None => {
+                *taken = Some(self.used.borrow().clone());
+                self.clone()
+            }
+        }
     }
 
     /// A fresh place below this one: `linear`, then `linear_2`, `linear_3`, …

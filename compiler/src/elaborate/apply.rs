@@ -156,10 +156,9 @@ impl Elaborator<'_> {
                 let named = named_inner(inner, given);
                 self.marked(mark, at, &base, |this| this.apply(&named, input, seat, at))
             }
-            LayerKind::Shared { inner, place, parameters } => {
-                // A place of the same path each time, so that what is below it has the same paths.
-                let place = Scope::at(place.path.clone());
-                let before = self.shared.replace(parameters.clone());
+            LayerKind::Shared { inner, place, sharing } => {
+                let place = place.of_a_use(sharing);
+                let before = self.shared.replace(sharing.clone());
                 let output = self.apply(inner, input, Seat::Below(&place), at);
                 self.shared = before;
                 output

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use lmv_grammar::ast::{Arg, Block, Expr, ExprKind, ItemKind, Name};
 
 use super::binding::names;
-use super::{Elaborator, Place, nearest};
+use super::{Elaborator, Place};
 use crate::codes::Code;
 use crate::config::{Call, Config};
 use crate::diagnostic::Diagnostic;
 use crate::graph::LlmSizes;
+use crate::near::nearest;
 use crate::shape::Dim;
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, Layer, LayerKind, Llm, Mark, Recipe, Value};
@@ -60,7 +61,7 @@ impl Elaborator<'_> {
                             name_at,
                             format!("this is {count}"),
                         )
-                        .replace("the blocks themselves are `layer`", name_at, "layer"),
+                        .fix("the blocks themselves are `layer`", name_at, "layer"),
                     );
                 }
                 let index = self.eval(index, place);
@@ -238,16 +239,14 @@ impl Elaborator<'_> {
         known.extend(self.file.keys().map(String::as_str));
         known.extend(BUILTINS);
         known.sort_unstable();
-        let near = nearest(name, known).map(str::to_owned);
-        let mut diagnostic = Diagnostic::error(
+        known.dedup();
+        let diagnostic = Diagnostic::error(
             Code::UnknownName,
             format!("there is no `{name}`"),
             at,
             "not defined here, nor in the library",
-        );
-        if let Some(near) = near {
-            diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
-        }
+        )
+        .did_you_mean(name, &known, at);
         self.report(diagnostic)
     }
 
@@ -341,7 +340,7 @@ impl Elaborator<'_> {
                     "no such field",
                 );
                 let diagnostic = match nearest(&name.text, known.iter().copied()) {
-                    Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), name_at, near),
+                    Some(_) => diagnostic.did_you_mean(&name.text, &known, name_at),
                     None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
                 };
                 self.report(diagnostic)
@@ -648,7 +647,7 @@ impl Elaborator<'_> {
         };
         for (name, value) in additions {
             let value_at = Origin { file: at.file, span: value.span };
-            if name.text != "no_decay" {
+            if !["no_decay", "scaled"].contains(&name.text.as_str()) {
                 return self.report(
                     Diagnostic::error(
                         Code::UnknownField,
@@ -656,7 +655,8 @@ impl Elaborator<'_> {
                         Origin { file: at.file, span: name.span },
                         "unknown here",
                     )
-                    .help("`no_decay: [rank(1), position, class_token]` names what weight decay leaves alone"),
+                    .help("`no_decay: [rank(1), position, class_token]` names what weight decay leaves alone")
+                    .help("`scaled: [times(0.1, rank(1))]` gives parameters a learning rate of their own"),
                 );
             }
             let value = self.eval(value, place);

@@ -206,10 +206,15 @@ impl Elaborator<'_> {
         let shape = self.shape_of(tensor.dims, bindings, env, at)?;
         let Some(classes) = tensor.classes else { return Some((shape, None)) };
         let classes = match self.dim_or_free(&DimExpr::Expr(classes.clone()), bindings, env)? {
-            Ok(Dim::Known(n)) if n < 2 => {
+            Ok(Dim::Known(n)) if n < 1 || n < 2 && tensor.dims.is_empty() => {
                 self.report(
-                    Diagnostic::error(Code::OutOfRange, "a label with fewer than two classes", at, format!("{n} would leave nothing to tell apart"))
-                        .note("a label is one of at least two classes"),
+                    Diagnostic::error(
+                        Code::OutOfRange,
+                        "a label with fewer than two classes",
+                        at,
+                        format!("{n} would leave nothing to tell apart"),
+                    )
+                    .note("a label is one of at least two classes"),
                 );
                 return None;
             }
@@ -269,6 +274,25 @@ impl Elaborator<'_> {
         Some(Shape(dims))
     }
 
+    /// The same for what a layer gives: a length that only the layer tells is one of its own.
+    pub(super) fn given_tensor(
+        &mut self,
+        tensor: &Tensor<'_>,
+        bindings: &Bindings,
+        env: &EnvRef,
+        at: Origin,
+    ) -> Option<(Shape, Option<Dim>)> {
+        let mut with_lengths = bindings.clone();
+        for dim in tensor.dims {
+            if let DimExpr::Varying(name) = dim
+                && !bindings.has(&name.text)
+            {
+                with_lengths.dims.push((name.text.clone(), self.fresh_length(&name.text)));
+            }
+        }
+        self.tensor_of(tensor, &with_lengths, env, at)
+    }
+
     /// A type that stands by itself, as in `model(x : [T?, 64])`. `None` is a mistake that was reported, or a type that
     /// is no tensor.
     pub(crate) fn standing(&mut self, ty: &Type, env: &EnvRef, at: Origin) -> Option<Stream> {
@@ -280,9 +304,7 @@ impl Elaborator<'_> {
     fn free_in(&self, dim: &DimExpr, bindings: &Bindings, env: &EnvRef) -> Option<(String, BinaryOp, Expr)> {
         let DimExpr::Expr(Expr { kind: ExprKind::Binary(op, a, b), .. }) = dim else { return None };
         let free = |expr: &Expr| match &expr.kind {
-            ExprKind::Name(name) if env.get(name).is_none() && !bindings.has(name) => {
-                Some(name.clone())
-            }
+            ExprKind::Name(name) if env.get(name).is_none() && !bindings.has(name) => Some(name.clone()),
             _ => None,
         };
         let closed = |expr: &Expr| names_in(expr).into_iter().all(|name| env.get(name).is_some() || bindings.has(name));
@@ -300,7 +322,11 @@ impl Elaborator<'_> {
             let free = |name: &str| env.get(name).is_none();
             parts.push(match dim {
                 DimExpr::Expr(Expr { kind: ExprKind::Name(name), .. }) if free(name) => {
-                    if name == "T" { "tokens".to_owned() } else { name.clone() }
+                    if name == "T" {
+                        "tokens".to_owned()
+                    } else {
+                        name.clone()
+                    }
                 }
                 DimExpr::Expr(expr) if names_in(expr).into_iter().all(|name| !free(name) || bindings.has(name)) => {
                     match self.dim_or_free(dim, bindings, env)? {
@@ -416,7 +442,7 @@ fn written(dim: &DimExpr) -> String {
 fn said(dim: &DimExpr, value: &Dim) -> String {
     match dim {
         DimExpr::Expr(expr) => match &expr.kind {
-            ExprKind::Name(name) => format!("`{name}`, which is {value}"),
+            ExprKind::Name(name) if *name != value.to_string() => format!("`{name}`, which is {value}"),
             _ => value.to_string(),
         },
         _ => value.to_string(),

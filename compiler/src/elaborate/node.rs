@@ -95,7 +95,7 @@ impl Elaborator<'_> {
                     }
                     let id = ParameterId(self.graph.parameters.len());
                     if let Some(shared) = &self.shared {
-                        shared.borrow_mut().insert(path.clone(), id);
+                        shared.parameters.borrow_mut().insert(path.clone(), id);
                     }
                     let filled_by = self.filling(&path);
                     if let (true, None, Some((_, mark)), false) =
@@ -151,8 +151,9 @@ impl Elaborator<'_> {
 
     /// The parameter of this path that an earlier use of a shared layer made.
     fn of_an_earlier_use(&mut self, path: &str, shape: &Shape, frozen: bool, at: Origin) -> Option<ParameterId> {
-        let id = *self.shared.as_ref()?.borrow().get(path)?;
+        let id = *self.shared.as_ref()?.parameters.borrow().get(path)?;
         let earlier = &self.graph.parameters[id.0];
+        let at = self.user_place(at);
         let (same_shape, same_words, first) = (earlier.shape == *shape, earlier.frozen == frozen, earlier.origin);
         if !same_shape {
             let before = earlier.shape.clone();

@@ -1,6 +1,5 @@
 //! The words that the language itself gives a meaning: `frozen`, `pretrained`, `shared`, `when`, `path`, …
 
-
 use lmv_grammar::ast::Arg;
 
 use super::{Elaborator, Place};
@@ -130,7 +129,7 @@ impl Elaborator<'_> {
             }
         }
         let place = place.scope.clone();
-        Layer::configured(LayerKind::Shared { inner, place, parameters: Default::default() }, at)
+        Layer::configured(LayerKind::Shared { inner, place, sharing: Default::default() }, at)
     }
 
     pub(super) fn path(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {

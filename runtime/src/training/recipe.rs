@@ -22,6 +22,10 @@ pub const MIXES: [&str; 2] = ["mixup", "cutmix"];
 pub const SAMPLERS: [&str; 1] = ["repeated"];
 /// The names of all groups of parameters that Rust tells apart.
 pub const GROUPS: [&str; 1] = ["rank"];
+/// The names of all ways that Rust gives groups of parameters a learning rate of their own.
+pub const SCALES: [&str; 0] = [];
+/// The names of all ways that Rust looks at one sample several times.
+pub const VIEWS: [&str; 0] = [];
 
 /// A recipe's fields.
 pub type Fields = BTreeMap<String, Config>;
