@@ -15,7 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::graph::Stream;
 use crate::size::Size;
 use crate::source::Origin;
-use crate::value::{Bound, Definition, Env, EnvRef, Layer, LayerKind, Llm, Made, Scope, ScopeRef, StreamValue, Value};
+use crate::value::{Bound, Definition, Env, EnvRef, Layer, LayerKind, Llm, Made, ScopeRef, StreamValue, Value};
 
 /// Where a layer's parameters go: below the scope under the layer's own name, or right here.
 #[derive(Clone, Copy)]

@@ -93,9 +93,19 @@ pub fn schedule(fields: &Fields) -> Result<Schedule> {
     Ok(schedule)
 }
 
-/// Label smoothing.
-pub fn smoothing(fields: &Fields) -> f64 {
-    call(fields, "loss").and_then(|call| call.float("smoothing")).unwrap_or(0.0)
+/// Label smoothing of the cross entropy.
+///
+/// # Errors
+/// A loss that Rust does not run: another one, a sum, or losses of several outputs.
+pub fn smoothing(fields: &Fields) -> Result<f64> {
+    match fields.get("loss") {
+        Some(Config::Call(call)) if call.name == "cross_entropy" => Ok(call.float("smoothing").unwrap_or(0.0)),
+        other => {
+            let loss = other.map_or_else(|| "none".to_owned(), ToString::to_string);
+            Err(Failure::new(format!("this lmvc cannot train with the loss `{loss}`"))
+                .help("it trains with `cross_entropy` of one output; the spec can be checked and shown"))
+        }
+    }
 }
 
 /// Mixup, cutmix or a choice of both.
