@@ -38,11 +38,7 @@ impl Elaborator<'_> {
             ExprKind::Float(x) => Value::Config(Config::Float(*x)),
             ExprKind::Bool(b) => Value::Config(Config::Bool(*b)),
             ExprKind::Str(s) => Value::Config(Config::Str(s.clone())),
-            ExprKind::Name(name) => {
-                // Looking a name up walks the environments around it.
-                self.spend(place.env.height / 8, at);
-                self.name(name, place, at)
-            }
+            ExprKind::Name(name) => self.name(name, place, at),
             ExprKind::Field(of, name) => {
                 let value = self.eval(of, place);
                 self.field(value, name, at)
