@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use lmv_grammar::ast::{Block, File, ItemKind, Param, Signature};
+use rpds::HashTrieMap;
 
 use crate::config::{Call, Config};
 use crate::graph::{LlmSizes, ParameterId, Stream, StreamId};
@@ -332,57 +333,34 @@ pub(crate) struct Data {
 
 pub(crate) type EnvRef = Rc<Env>;
 
-/// Names in reach inside a body; what is not found here is looked for in the file and then in the library.
+/// Names in reach inside a body; what is not found here is looked for in the file and then in the library. The map shares
+/// what it has with the one it was made from, so that a block of many `let` lines takes time in proportion to them.
 #[derive(Debug)]
 pub(crate) struct Env {
     pub file: FileId,
-    pub names: Vec<(String, Value)>,
-    pub parent: Option<EnvRef>,
-    /// How many environments lie above this one.
-    pub height: usize,
+    names: HashTrieMap<String, Value>,
     /// How many values lie inside one another in what it names.
     depth: usize,
 }
 
 impl Env {
     pub fn top(file: FileId) -> EnvRef {
-        Rc::new(Env { file, names: Vec::new(), parent: None, height: 0, depth: 0 })
+        Rc::new(Env { file, names: HashTrieMap::new(), depth: 0 })
     }
 
     pub fn within(parent: &EnvRef, names: Vec<(String, Value)>) -> EnvRef {
         let depth = parent.depth.max(deepest(names.iter().map(|(_, value)| value)));
-        Rc::new(Env { file: parent.file, names, parent: Some(parent.clone()), height: parent.height + 1, depth })
+        let mut all = parent.names.clone();
+        names.into_iter().for_each(|(name, value)| all.insert_mut(name, value));
+        Rc::new(Env { file: parent.file, names: all, depth })
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
-        let mut env = Some(self);
-        while let Some(here) = env {
-            if let Some((_, value)) = here.names.iter().rev().find(|(n, _)| n == name) {
-                return Some(value);
-            }
-            env = here.parent.as_deref();
-        }
-        None
+        self.names.get(name)
     }
 
     pub fn all_names(&self) -> Vec<&str> {
-        let mut names = Vec::new();
-        let mut env = Some(self);
-        while let Some(here) = env {
-            names.extend(here.names.iter().map(|(name, _)| name.as_str()));
-            env = here.parent.as_deref();
-        }
-        names
-    }
-}
-
-/// One after the other: a block of a thousand `let` lines must not need a deep stack to be dropped.
-impl Drop for Env {
-    fn drop(&mut self) {
-        let mut parent = self.parent.take();
-        while let Some(mut env) = parent.and_then(Rc::into_inner) {
-            parent = env.parent.take();
-        }
+        self.names.keys().map(String::as_str).collect()
     }
 }
 
