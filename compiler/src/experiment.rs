@@ -710,7 +710,7 @@ fn kind_in_words(kind: &str) -> &'static str {
         "schedule" => "a schedule",
         "mix" => "a mix, or a choice of two by `or`",
         "sampler" => "a sampler",
-        "views" => "views of each sample",
+        "views" => "a way of seeing each sample several times, as `clips` is",
         _ => "something else",
     }
 }
