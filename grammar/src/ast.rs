@@ -82,8 +82,9 @@ pub enum ItemKind {
     },
     /// `let NAME = EXPR` or `let NAME(PARAMS) = EXPR`.
     Let { name: Name, params: Option<Vec<Param>>, value: Expr },
-    /// `layer NAME(PARAMS) : SIGNATURE { … }` or `layer NAME(PARAMS) = EXPR`; the same with `dataset` or `augment`
-    /// in place of `layer` (those take the `=` form only, without a signature).
+    /// `layer NAME(PARAMS) : SIGNATURE { … }` or `layer NAME(PARAMS) = EXPR`; the same with `dataset`, `augment`,
+    /// `metric`, `loss`, `optimizer`, `schedule`, `mix` or `sampler` in place of `layer` (those take the `=` form only,
+    /// without a signature).
     Define {
         /// `layer`, `dataset`, …
         kind: Name,

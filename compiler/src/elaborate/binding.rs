@@ -169,6 +169,27 @@ impl Elaborator<'_> {
                 continue;
             }
             let required = Origin { file: definition.file, span: *span };
+            let named = |expr: &Expr| match &expr.kind {
+                ExprKind::Name(name) => bound.iter().find(|bound| bound.name == *name),
+                _ => None,
+            };
+            let exprs = || std::iter::once(first).chain(rest.iter().map(|(_, expr)| expr));
+            // What has bounds is a number.
+            let no_number = exprs().filter_map(named).find(|bound| match &bound.value {
+                Value::Error | Value::Dim(_) | Value::Param(_) => false,
+                Value::Config(value) => !matches!(value, Config::Int(_) | Config::Float(_) | Config::Unknown(_)),
+                _ => true,
+            });
+            if let Some(bound) = no_number {
+                let message = format!("`{}` of `{}` is a number", bound.name, definition.name);
+                let label = format!("this is {}", bound.value.kind());
+                self.report(
+                    Diagnostic::error(Code::WrongType, message, bound.written.unwrap_or(call), label)
+                        .also(required, "declared here"),
+                );
+                hold = false;
+                continue;
+            }
             let mut before = self.number(definition, bound, first);
             for (comparison, expr) in rest {
                 let number = self.number(definition, bound, expr);
@@ -183,11 +204,7 @@ impl Elaborator<'_> {
                     continue;
                 }
                 hold = false;
-                let named = |expr: &Expr| match &expr.kind {
-                    ExprKind::Name(name) => bound.iter().find(|bound| bound.name == *name),
-                    _ => None,
-                };
-                let about = std::iter::once(first).chain(rest.iter().map(|(_, expr)| expr)).find_map(named);
+                let about = exprs().find_map(named);
                 let at = about.and_then(|bound| bound.written).unwrap_or(call);
                 let label = match about {
                     Some(Bound { name, value: Value::Config(value), .. }) => format!("`{name}` is {value}"),
