@@ -15,7 +15,7 @@ use lmv_grammar::ast::{File as Tree, Span};
 use crate::context::{Context, Exit, Message, MessageFormat, to_stderr};
 
 /// The most that is read of a spec, in bytes. The specs of a whole paper are a few kilobytes.
-const LARGEST: u64 = 4 * 1024 * 1024;
+pub const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// A setting and the expression it is set to from outside: `("train.lr", "1e-4")`.
 pub type Override = (String, String);

@@ -653,7 +653,7 @@ fn unescaped(literal: &str) -> String {
 }
 
 /// The text of a documentation line without its marker and the blank after it.
-fn doc_text<'s>(line: &'s str, marker: &str) -> &'s str {
+pub(crate) fn doc_text<'s>(line: &'s str, marker: &str) -> &'s str {
     let text = line.strip_prefix(marker).unwrap_or(line);
     text.strip_prefix(' ').unwrap_or(text).trim_end()
 }
