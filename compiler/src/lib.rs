@@ -13,6 +13,7 @@ pub mod codes;
 pub mod config;
 pub mod declared_only;
 pub mod diagnostic;
+pub mod drawing;
 mod elaborate;
 pub mod experiment;
 pub mod fix;

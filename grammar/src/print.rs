@@ -337,6 +337,13 @@ impl Printer {
                     self.expr(expr, Binding::Or);
                 }
             }
+            Fact::Buffer { name, shape, init } => {
+                self.put("buffer ");
+                self.name(name);
+                self.put(" : ");
+                self.ty(shape);
+                self.value(init);
+            }
             Fact::Weight { name, shape, init, when } => {
                 self.name(name);
                 self.put(" : ");

@@ -76,6 +76,7 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::close_brace
             | Rule::kw_let
             | Rule::kw_extern
+            | Rule::kw_buffer
             | Rule::kw_if
             | Rule::kw_require
             | Rule::kw_recipe
@@ -343,6 +344,14 @@ impl Builder {
                 }
                 Rule::not_yet_run => Fact::NotYetRun(self.span(&part)),
                 Rule::flops => Fact::Flops(self.expr(parts.take()?, 0)?),
+                Rule::buffer => {
+                    let mut parts = self.parts(part);
+                    Fact::Buffer {
+                        name: self.name(parts.take()?),
+                        shape: self.ty(parts.take()?, 0)?,
+                        init: Box::new(self.expr(parts.take()?, 0)?),
+                    }
+                }
                 _ => {
                     let mut parts = self.parts(part);
                     Fact::Weight {

@@ -236,6 +236,18 @@ impl Elaborator<'_> {
     }
 
     fn default_of(&mut self, definition: &Rc<Definition>, default: &lmv_grammar::ast::Expr, bound: &[Bound]) -> Value {
+        // Most defaults are a number or another argument: they are worth what they say.
+        match &default.kind {
+            ExprKind::Int(n) => return Value::int(*n),
+            ExprKind::Float(x) => return Value::Config(Config::Float(*x)),
+            ExprKind::Bool(b) => return Value::Config(Config::Bool(*b)),
+            ExprKind::Name(name) => {
+                if let Some(bound) = bound.iter().find(|bound| bound.name == *name) {
+                    return bound.value.clone();
+                }
+            }
+            _ => {}
+        }
         let env = Env::within(&Env::top(definition.file), names(bound));
         let place = Place { env, scope: crate::value::Scope::root() };
         self.eval(default, &place)

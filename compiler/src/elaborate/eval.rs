@@ -464,13 +464,9 @@ impl Elaborator<'_> {
                     let Some(value) = self.settled(bound.value, origin) else { return Value::Error };
                     arguments.insert(bound.name, value);
                 }
-                Value::Config(Config::Call(Call {
-                    kind: kind.text.clone(),
-                    name: definition.name.clone(),
-                    arguments,
-                    with: BTreeMap::new(),
-                    on: None,
-                }))
+                let (kind, name) = (kind.text.clone(), definition.name.clone());
+                let call = Call { kind, name, arguments, with: BTreeMap::new(), on: None };
+                Value::Config(Config::Call(Box::new(call)))
             }
             ItemKind::Let { value, .. } => {
                 let env = Env::within(&Env::top(definition.file), names(&bound));
@@ -500,13 +496,13 @@ impl Elaborator<'_> {
             Value::List(items) => {
                 items.into_iter().map(|item| self.settled(item, at)).collect::<Option<Vec<_>>>().map(Config::List)
             }
-            Value::Definition(definition) if definition.sort() == "layer" => Some(Config::Call(Call {
+            Value::Definition(definition) if definition.sort() == "layer" => Some(Config::Call(Box::new(Call {
                 kind: "layer".into(),
                 name: definition.name.clone(),
                 arguments: BTreeMap::new(),
                 with: BTreeMap::new(),
                 on: None,
-            })),
+            }))),
             Value::Definition(definition) => {
                 let given = definition.params().iter().map(|_| None).collect();
                 let bound = self.complete(&definition, given, at)?;

@@ -183,6 +183,7 @@ fn fact() -> impl Strategy<Value = Fact> {
             rest,
             span: NOWHERE
         }),
+        (name(), ty(), expr()).prop_map(|(name, shape, init)| Fact::Buffer { name, shape, init: Box::new(init) }),
         (name(), ty(), expr(), prop::option::of(expr())).prop_map(|(name, shape, init, when)| Fact::Weight {
             name,
             shape,

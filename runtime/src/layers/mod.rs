@@ -4,7 +4,6 @@
 
 mod activations;
 mod add;
-mod add_bias;
 mod attend;
 mod attention_weights;
 mod class_token;
@@ -15,11 +14,9 @@ mod norms;
 mod patchify;
 mod position;
 mod rotary;
-mod sinusoidal_position;
 mod split3;
 mod stochastic_depth;
 mod token;
-mod tubelets;
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::graph::Node;
@@ -69,7 +66,6 @@ fn table<B: Kernels>() -> Vec<&'static [(&'static str, Maker<B>)]> {
     vec![
         activations::layers(),
         add::layers(),
-        add_bias::layers(),
         attend::layers(),
         attention_weights::layers(),
         class_token::layers(),
@@ -80,11 +76,9 @@ fn table<B: Kernels>() -> Vec<&'static [(&'static str, Maker<B>)]> {
         patchify::layers(),
         position::layers(),
         rotary::layers(),
-        sinusoidal_position::layers(),
         split3::layers(),
         stochastic_depth::layers(),
         token::layers(),
-        tubelets::layers(),
     ]
 }
 
