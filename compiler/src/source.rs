@@ -1,8 +1,8 @@
-//! The texts a compilation reads: each with a name to show and the tree it parsed to.
+//! The texts a compilation reads, each with a name to show.
 
 use std::sync::Arc;
 
-use lmv_grammar::ast::{File, Span};
+use lmv_grammar::ast::Span;
 use serde::Serialize;
 
 /// Which file, as an index into [`Sources`].
@@ -25,8 +25,6 @@ pub struct Source {
     pub name: String,
     /// The text.
     pub text: Arc<str>,
-    /// Its tree.
-    pub tree: Arc<File>,
     /// Whether it belongs to the library rather than to the user.
     pub library: bool,
 }
