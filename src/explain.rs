@@ -71,7 +71,7 @@ fn name(kind: &ItemKind) -> Option<String> {
         | ItemKind::Recipe { name, .. }
         | ItemKind::Llm { name, .. }
         | ItemKind::Names { name, .. } => Some(name.text.clone()),
-        ItemKind::Setting { .. } | ItemKind::Model { .. } => None,
+        ItemKind::Setting { .. } | ItemKind::Model { .. } | ItemKind::Use { .. } | ItemKind::Variant { .. } => None,
     }
 }
 

@@ -191,6 +191,17 @@ impl Elaborator<'_> {
                 );
                 continue;
             }
+            let not_understood_yet = match &item.kind {
+                ItemKind::Use { keyword, .. } => Some(("use", *keyword)),
+                ItemKind::Variant { name, .. } => Some(("variant", name.span)),
+                ItemKind::Setting { name, rest, .. } if !rest.is_empty() => Some(("a setting with dots", name.span)),
+                _ => None,
+            };
+            if let Some((what, span)) = not_understood_yet {
+                let message = format!("{what} is not understood yet");
+                self.report(Diagnostic::error(Code::UnknownField, message, Origin { file: id, span }, "here"));
+                continue;
+            }
             let (name, at) = match &item.kind {
                 ItemKind::Setting { name, .. } => (name.text.as_str(), Origin { file: id, span: name.span }),
                 ItemKind::Model { keyword, .. } => ("model", Origin { file: id, span: *keyword }),
@@ -311,7 +322,7 @@ impl Elaborator<'_> {
 
     fn field_type(&mut self, ty: &Type, env: &Rc<Env>, at: Origin) -> Option<FieldType> {
         match &ty.kind {
-            TypeKind::Shape(dims) => self.type_shape(dims, env, at).map(FieldType::Tensor),
+            TypeKind::Shape(dims) | TypeKind::Of { dims, .. } => self.type_shape(dims, env, at).map(FieldType::Tensor),
             TypeKind::Named(_, sizes) => {
                 let place = Place { env: env.clone(), scope: Scope::root() };
                 match sizes.first().map(|size| self.eval(size, &place)) {
@@ -438,7 +449,7 @@ impl Elaborator<'_> {
             })
         });
         let typed = match &input.shape {
-            Some(Type { kind: TypeKind::Shape(dims), .. }) => {
+            Some(Type { kind: TypeKind::Shape(dims) | TypeKind::Of { dims, .. }, .. }) => {
                 let env = Env::top(at.file);
                 match self.type_shape(dims, &env, at) {
                     Some(shape) => Some(shape),
@@ -719,10 +730,8 @@ impl Elaborator<'_> {
         else {
             return;
         };
-        let [Type { kind: TypeKind::Shape(pattern), .. }, Type { kind: TypeKind::Named(..), .. }] = types.as_slice()
-        else {
-            return;
-        };
+        let [prediction, Type { kind: TypeKind::Named(..), .. }] = types.as_slice() else { return };
+        let Some(pattern) = prediction.dims() else { return };
         let label = data.fields.iter().find_map(|(name, ty)| match ty {
             FieldType::Class(dim) => Some((name, dim)),
             FieldType::Tensor(_) => None,

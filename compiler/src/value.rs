@@ -34,8 +34,9 @@ impl Definition {
             | ItemKind::Extern { name, .. }
             | ItemKind::Recipe { name, .. }
             | ItemKind::Llm { name, .. }
-            | ItemKind::Names { name, .. } => name.span,
-            ItemKind::Model { keyword, .. } => *keyword,
+            | ItemKind::Names { name, .. }
+            | ItemKind::Variant { name, .. } => name.span,
+            ItemKind::Model { keyword, .. } | ItemKind::Use { keyword, .. } => *keyword,
         };
         Origin { file: self.file, span }
     }
@@ -66,6 +67,8 @@ impl Definition {
             ItemKind::Let { .. } => "let",
             ItemKind::Names { .. } => "names",
             ItemKind::Setting { .. } | ItemKind::Model { .. } => "setting",
+            ItemKind::Use { .. } => "use",
+            ItemKind::Variant { .. } => "variant",
         }
     }
 }

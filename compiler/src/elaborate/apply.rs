@@ -578,7 +578,7 @@ impl Elaborator<'_> {
         for fact in facts {
             match fact {
                 // Held against the arguments where they were given.
-                Fact::Require { .. } => {}
+                Fact::Require { .. } | Fact::NotYetRun(_) => {}
                 Fact::Flops(expr) => {
                     let rest = bindings.rest.as_ref().map_or(Some(1), |rest| Shape(rest.clone()).count());
                     let rest =

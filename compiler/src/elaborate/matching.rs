@@ -1,6 +1,6 @@
 //! Shapes against signatures: `[.., in]` against `[197, 384]`.
 
-use lmv_grammar::ast::{DimExpr, ExprKind, Type, TypeKind};
+use lmv_grammar::ast::{DimExpr, ExprKind, Type};
 
 use super::{Elaborator, Place};
 use crate::codes::Code;
@@ -218,10 +218,7 @@ pub(super) fn as_value(dim: &Dim) -> Value {
 
 /// The dims of a type that is a shape.
 pub(super) fn dims_of(ty: &Type) -> Option<&[DimExpr]> {
-    match &ty.kind {
-        TypeKind::Shape(dims) => Some(dims),
-        _ => None,
-    }
+    ty.dims()
 }
 
 /// A size that only the data tells fits anything; it is checked when there is data.
