@@ -1,10 +1,9 @@
 //! A whole spec: its settings in the order they depend on each other, and what must hold between them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use lmv_grammar::ast::{Block, Expr, File, Input, ItemKind, Span, Type, TypeKind};
+use lmv_grammar::ast::{File, Input, ItemKind, Span, Type, TypeKind};
 use serde::Serialize;
 
 use crate::codes::Code;
@@ -13,6 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::elaborate::{Elaborator, Place, nearest};
 use crate::graph::{Graph, Port, StreamId};
 use crate::library;
+use crate::settings::{Change, Model, Setting, Settings};
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin};
 use crate::value::{Bound, Data, Env, FieldType, Recipe as RecipeValue, Scope, Value};
@@ -73,42 +73,18 @@ const RECIPE_FIELDS: [(&str, &str); 9] = [
     ("clip", "number"),
 ];
 
-const SETTINGS: [&str; 5] = ["model", "data", "train", "eval", "seed"];
-
-/// A change to a setting from outside the file: `train.lr` and the expression it becomes.
-pub(crate) struct Override {
-    pub path: Vec<String>,
-    pub expr: Expr,
-    pub file: FileId,
-}
-
-enum Model<'t> {
-    Pipe(&'t Expr),
-    Function { inputs: &'t [Input], body: &'t Block },
-}
-
-/// The settings of a file, each at most once.
-struct Settings<'t> {
-    model: Option<(Model<'t>, Origin)>,
-    others: HashMap<&'static str, (&'t Expr, Origin)>,
-    /// Whether something that looks like `model` was reported, so that its absence need not be.
-    model_is_misspelt: bool,
-}
-
 impl Elaborator<'_> {
-    /// Elaborates the spec; `None` if it is wrong, with the reasons in `self.diagnostics`.
-    pub(crate) fn experiment(&mut self, id: FileId, tree: &Arc<File>, overrides: &[Override]) -> Option<Experiment> {
-        self.define(id, tree);
-        let settings = self.settings(id, tree);
-        self.data = settings.others.get("data").and_then(|(expr, at)| self.dataset(expr, *at, overrides));
+    /// Elaborates what the settings say; `None` if it is wrong, with the reasons in `self.diagnostics`.
+    pub(crate) fn experiment(&mut self, id: FileId, tree: &File, settings: &Settings<'_>) -> Option<Experiment> {
+        self.data = settings.get("data").and_then(|data| self.dataset(data, &settings.changes("data")));
         let before = self.diagnostics.len();
-        let model_at = self.model(id, &settings);
+        let model_at = self.model(id, settings);
         let model_is_sound = self.diagnostics.len() == before;
-        let train = settings.others.get("train").and_then(|(expr, at)| self.train(expr, *at, overrides));
-        let eval = settings.others.get("eval").map(|(expr, at)| self.eval_list(expr, *at)).unwrap_or_default();
-        let seed = settings.others.get("seed").and_then(|(expr, at)| self.seed(expr, *at));
-        self.unused_items(id, tree);
-        let broken_data = settings.others.contains_key("data") && self.data.is_none();
+        let train = settings.get("train").and_then(|train| self.train(train, &settings.changes("train")));
+        let eval = settings.get("eval").map(|eval| self.eval_list(eval)).unwrap_or_default();
+        let seed = settings.get("seed").and_then(|seed| self.seed(seed));
+        self.without_a_base(settings);
+        let broken_data = settings.get("data").is_some() && self.data.is_none();
         if let (Some(model_at), false) = (model_at, broken_data) {
             if let Some((recipe, at)) = &train {
                 self.check_training(recipe, *at, model_at);
@@ -119,21 +95,6 @@ impl Elaborator<'_> {
             // Behind a mistake the graph has a gap, which no gradient crosses.
             if model_is_sound {
                 self.check_reach();
-            }
-        }
-        for override_ in overrides {
-            let known = ["train", "data"].contains(&override_.path.first().map_or("", String::as_str));
-            if !known || override_.path.len() != 2 {
-                let at = Origin { file: override_.file, span: override_.expr.span };
-                self.report(
-                    Diagnostic::error(
-                        Code::UnknownField,
-                        format!("`{}` is no setting that can be set from outside", override_.path.join(".")),
-                        at,
-                        "for this value",
-                    )
-                    .help("arguments and fields of the recipe go by `train.NAME`, those of the dataset by `data.NAME`"),
-                );
             }
         }
         if !self.diagnostics.is_empty() {
@@ -155,139 +116,55 @@ impl Elaborator<'_> {
         })
     }
 
-    fn define(&mut self, id: FileId, tree: &Arc<File>) {
-        for (name, definition) in library::definitions(id, tree) {
-            if let Some(earlier) = self.file.get(&name) {
-                let first = earlier.origin();
-                self.report(
-                    Diagnostic::error(
-                        Code::DefinedTwice,
-                        format!("`{name}` is defined twice"),
-                        definition.origin(),
-                        "defined again here",
-                    )
-                    .also(first, "first defined here"),
-                );
-                continue;
-            }
-            self.file.insert(name, definition);
-        }
+    /// A setting of which a part is changed, and which nothing sets.
+    fn without_a_base(&mut self, settings: &Settings<'_>) {
+        let Some(Change { of, part, of_at: Some(at), .. }) = settings.without_a_base() else { return };
+        let whole = if *of == "train" { "train = deit" } else { "data = imagenet" };
+        self.report(
+            Diagnostic::error(Code::NoBase, format!("there is no `{of}` to change"), *at, "changes a part of what is not there")
+                .note(format!("neither this file nor one that it extends sets `{of}`"))
+                .help(format!("set it as a whole, as in `{whole}({part} = …)`")),
+        );
     }
 
-    fn settings<'t>(&mut self, id: FileId, tree: &'t File) -> Settings<'t> {
-        let mut settings = Settings { model: None, others: HashMap::new(), model_is_misspelt: false };
-        let mut seen: HashMap<&str, Origin> = HashMap::new();
-        for item in &tree.items {
-            let of_the_library = match &item.kind {
-                ItemKind::Extern { name, .. } => Some((name, "an `extern` is run by a part of lmvc in Rust")),
-                ItemKind::Names { name, .. } => Some((name, "tables of checkpoint names are part of the library")),
-                _ => None,
-            };
-            if let Some((name, why)) = of_the_library {
-                let at = Origin { file: id, span: name.span };
-                self.report(
-                    Diagnostic::error(Code::NotALayer, format!("a spec cannot declare `{}`", name.text), at, why)
-                        .help("build it from the library's parts: `layer NAME(…) { … }`"),
-                );
-                continue;
-            }
-            let not_understood_yet = match &item.kind {
-                ItemKind::Use { keyword, .. } => Some(("use", *keyword)),
-                ItemKind::Variant { name, .. } => Some(("variant", name.span)),
-                ItemKind::Setting { name, rest, .. } if !rest.is_empty() => Some(("a setting with dots", name.span)),
-                _ => None,
-            };
-            if let Some((what, span)) = not_understood_yet {
-                let message = format!("{what} is not understood yet");
-                self.report(Diagnostic::error(Code::UnknownField, message, Origin { file: id, span }, "here"));
-                continue;
-            }
-            let (name, at) = match &item.kind {
-                ItemKind::Setting { name, .. } => (name.text.as_str(), Origin { file: id, span: name.span }),
-                ItemKind::Model { keyword, .. } => ("model", Origin { file: id, span: *keyword }),
-                _ => continue,
-            };
-            let Some(known) = SETTINGS.into_iter().find(|known| *known == name) else {
-                let mut diagnostic = Diagnostic::error(
-                    Code::UnknownField,
-                    format!("a spec has no `{name}`"),
-                    at,
-                    "not a setting of a spec",
-                );
-                settings.model_is_misspelt |= nearest(name, SETTINGS) == Some("model");
-                diagnostic = match nearest(name, SETTINGS) {
-                    Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
-                    None => {
-                        let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");
-                        match self.recipe_with(name) {
-                            Some(recipe) => diagnostic.help(format!(
-                                "`{name}` is an argument of a recipe, as in `train = {recipe}({name} = …)`"
-                            )),
-                            None => {
-                                diagnostic.replace("a value of your own is defined by `let`", at, format!("let {name}"))
-                            }
-                        }
-                    }
-                };
-                self.report(diagnostic);
-                continue;
-            };
-            if let Some(first) = seen.insert(known, at) {
-                self.report(
-                    Diagnostic::error(Code::DefinedTwice, format!("`{known}` is set twice"), at, "set again here")
-                        .also(first, "first set here"),
-                );
-                continue;
-            }
-            match &item.kind {
-                ItemKind::Setting { value, .. } if known == "model" => {
-                    settings.model = Some((Model::Pipe(value), Origin { file: id, span: value.span }));
-                }
-                ItemKind::Setting { value, .. } => {
-                    settings.others.insert(known, (value, Origin { file: id, span: value.span }));
-                }
-                ItemKind::Model { inputs, body, .. } => {
-                    let at = Origin { file: id, span: body.result.span };
-                    settings.model = Some((Model::Function { inputs, body }, at));
-                }
-                _ => {}
-            }
-        }
-        settings
-    }
-
-    /// The first recipe of the library that has a parameter of this name.
-    fn recipe_with(&self, param: &str) -> Option<&str> {
-        let recipes = self.library.values().filter(|definition| definition.sort() == "recipe");
-        let with = recipes.filter(|recipe| recipe.params().iter().any(|p| p.name.text == param));
-        with.map(|recipe| recipe.name.as_str()).min()
-    }
-
-    fn dataset(&mut self, expr: &Expr, at: Origin, overrides: &[Override]) -> Option<Rc<Data>> {
-        let place = Place { env: Env::top(at.file), scope: Scope::root() };
-        let value = self.eval(expr, &place);
+    fn dataset(&mut self, data: &Setting<'_>, changes: &[Change<'_>]) -> Option<Rc<Data>> {
+        let at = data.at();
+        let value = self.eval(data.value, &Place { env: data.env.clone(), scope: Scope::root() });
         let mut call = self.part("dataset", "`data` is a dataset", value, at)?;
-        for override_ in overrides.iter().filter(|o| o.path.len() == 2 && o.path[0] == "data") {
-            let at = Origin { file: override_.file, span: override_.expr.span };
-            let place = Place { env: Env::top(override_.file), scope: Scope::root() };
-            let value = self.eval(&override_.expr, &place);
-            let value = self.settled(value, at)?;
-            let known: Vec<&str> = call.arguments.keys().map(String::as_str).collect();
-            if !known.contains(&override_.path[1].as_str()) {
-                self.report(
-                    Diagnostic::error(
-                        Code::UnknownArgument,
-                        format!("`{}` has no argument `{}`", call.name, override_.path[1]),
-                        at,
-                        "for this value",
-                    )
-                    .note(format!("it takes `{}`", known.join("`, `"))),
+        let definition = self.extern_of(&call)?;
+        let mut given: Vec<Option<Bound>> = definition
+            .params()
+            .iter()
+            .map(|param| {
+                let value = call.arguments.get(&param.name.text)?.clone();
+                Some(Bound { name: param.name.text.clone(), value: Value::Config(value), written: None })
+            })
+            .collect();
+        for Change { part, part_at, to, .. } in changes {
+            let known: Vec<&str> = definition.params().iter().map(|param| param.name.text.as_str()).collect();
+            let value = self.eval(to.value, &Place { env: to.env.clone(), scope: Scope::root() });
+            let Some(slot) = known.iter().position(|known| known == part) else {
+                let diagnostic = Diagnostic::error(
+                    Code::UnknownArgument,
+                    format!("`{}` has no argument `{part}`", call.name),
+                    *part_at,
+                    "not one of its arguments",
                 );
+                let diagnostic = match nearest(part, known.iter().copied()) {
+                    Some(near) if *part_at != to.at() => diagnostic.replace(format!("did you mean `{near}`?"), *part_at, near),
+                    _ => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
+                };
+                self.report(diagnostic.also(at, "stands here"));
                 return None;
-            }
-            call.arguments.insert(override_.path[1].clone(), value);
+            };
+            given[slot] = Some(Bound { name: part.clone(), value, written: Some(to.at()) });
         }
-        let definition = self.library.get(&call.name).cloned()?;
+        if !changes.is_empty() {
+            for bound in self.complete(&definition, given, at)? {
+                let value = self.settled(bound.value, bound.written.unwrap_or(at))?;
+                call.arguments.insert(bound.name, value);
+            }
+        }
         let names = call.arguments.iter().map(|(name, value)| (name.clone(), Value::Config(value.clone()))).collect();
         let env = Env::within(&Env::top(definition.file), names);
         let mut fields = Vec::new();
@@ -361,8 +238,15 @@ impl Elaborator<'_> {
 
     /// The model; gives the place that stands for it in messages, or `None` if it is wrong.
     fn model(&mut self, id: FileId, settings: &Settings<'_>) -> Option<Origin> {
-        let Some((model, at)) = &settings.model else {
-            if settings.model_is_misspelt {
+        let (Some((model, env)), Some(at)) = (&settings.model, settings.model_at()) else {
+            if settings.model_is_misspelt || self.variants_only {
+                return None;
+            }
+            if let Some((name, at)) = self.variant.clone() {
+                self.report(
+                    Diagnostic::error(Code::NoModel, format!("the variant `{name}` has no model"), at, "has none of its own")
+                        .note("nor does the spec set one that it could build on"),
+                );
                 return None;
             }
             let end = self.sources.get(id).text.trim_end().len();
@@ -372,7 +256,7 @@ impl Elaborator<'_> {
             );
             return None;
         };
-        let place = Place { env: Env::top(id), scope: Scope::root() };
+        let place = Place { env: env.clone(), scope: Scope::root() };
         let data = self.data.clone();
         let output = match model {
             Model::Pipe(expr) => {
@@ -390,12 +274,12 @@ impl Elaborator<'_> {
                     }
                 };
                 let layer = self.eval(expr, &place);
-                self.step(layer, input, &place, *at)
+                self.step(layer, input, &place, at)
             }
             Model::Function { inputs, body } => {
                 let mut names = Vec::new();
                 for input in *inputs {
-                    let input_at = Origin { file: id, span: input.name.span };
+                    let input_at = Origin { file: env.file, span: input.name.span };
                     let value = self.model_input(input, data.as_deref(), input_at);
                     names.push((input.name.text.clone(), value));
                 }
@@ -409,7 +293,7 @@ impl Elaborator<'_> {
                         Diagnostic::error(
                             Code::NotALayer,
                             "a model ends in a stream",
-                            *at,
+                            at,
                             format!("this is {}", output.kind()),
                         )
                         .help("pipe an input into it: `x >> …`"),
@@ -437,7 +321,7 @@ impl Elaborator<'_> {
             .enumerate()
             .map(|(i, stream)| Port { name: if single { "output".into() } else { format!("output.{i}") }, stream })
             .collect();
-        Some(*at)
+        Some(at)
     }
 
     fn model_input(&mut self, input: &Input, data: Option<&Data>, at: Origin) -> Value {
@@ -501,9 +385,10 @@ impl Elaborator<'_> {
         }
     }
 
-    fn train(&mut self, expr: &Expr, at: Origin, overrides: &[Override]) -> Option<(Recipe, Origin)> {
-        let place = Place { env: Env::top(at.file), scope: Scope::root() };
-        let recipe = match self.eval(expr, &place) {
+    fn train(&mut self, train: &Setting<'_>, changes: &[Change<'_>]) -> Option<(Recipe, Origin)> {
+        let at = train.at();
+        let place = Place { env: train.env.clone(), scope: Scope::root() };
+        let recipe = match self.eval(train.value, &place) {
             Value::Recipe(recipe) => recipe,
             Value::Definition(definition) if definition.sort() == "recipe" => {
                 let given = definition.params().iter().map(|_| None).collect();
@@ -519,20 +404,18 @@ impl Elaborator<'_> {
                 return None;
             }
         };
-        let set: Vec<&Override> = overrides.iter().filter(|o| o.path.len() == 2 && o.path[0] == "train").collect();
         let definition = recipe.definition.clone();
         let mut given: Vec<Option<Bound>> =
             recipe.bound.iter().map(|bound| bound.written.is_some().then(|| bound.clone())).collect();
-        let mut fields_set: Vec<&Override> = Vec::new();
-        for override_ in set {
-            let written = Origin { file: override_.file, span: override_.expr.span };
-            match definition.params().iter().position(|param| param.name.text == override_.path[1]) {
+        let mut fields_set: Vec<&Change<'_>> = Vec::new();
+        for change in changes {
+            match definition.params().iter().position(|param| param.name.text == change.part) {
                 Some(index) => {
-                    let place = Place { env: Env::top(override_.file), scope: Scope::root() };
-                    let value = self.eval(&override_.expr, &place);
-                    given[index] = Some(Bound { name: override_.path[1].clone(), value, written: Some(written) });
+                    let place = Place { env: change.to.env.clone(), scope: Scope::root() };
+                    let value = self.eval(change.to.value, &place);
+                    given[index] = Some(Bound { name: change.part.clone(), value, written: Some(change.to.at()) });
                 }
-                None => fields_set.push(override_),
+                None => fields_set.push(change),
             }
         }
         let bound = self.complete(&definition, given, at)?;
@@ -582,7 +465,7 @@ impl Elaborator<'_> {
         });
         let from_outside = fields_set
             .iter()
-            .map(|o| (o.path[1].as_str(), &o.expr, Env::top(o.file), Origin { file: o.file, span: o.expr.span }));
+            .map(|change| (change.part.as_str(), change.to.value, change.to.env.clone(), change.part_at));
         let mut sound = true;
         for (name, value, env, name_at) in written.chain(from_outside).collect::<Vec<_>>() {
             let value_at = Origin { file: env.file, span: value.span };
@@ -596,6 +479,9 @@ impl Elaborator<'_> {
                     "not a field of a recipe",
                 );
                 diagnostic = match nearest(name, known.iter().copied()) {
+                    Some(near) if name_at != value_at => {
+                        diagnostic.replace(format!("did you mean `{near}`?"), name_at, near)
+                    }
                     Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                     None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
                 };
@@ -653,15 +539,15 @@ impl Elaborator<'_> {
         sound.then_some((recipe, at))
     }
 
-    fn eval_list(&mut self, expr: &Expr, at: Origin) -> Vec<(Call, Origin)> {
-        let place = Place { env: Env::top(at.file), scope: Scope::root() };
-        let items: Vec<&Expr> = match &expr.kind {
+    fn eval_list(&mut self, eval: &Setting<'_>) -> Vec<(Call, Origin)> {
+        let place = Place { env: eval.env.clone(), scope: Scope::root() };
+        let items: Vec<&lmv_grammar::ast::Expr> = match &eval.value.kind {
             lmv_grammar::ast::ExprKind::List(items) => items.iter().collect(),
-            _ => vec![expr],
+            _ => vec![eval.value],
         };
         let mut calls = Vec::new();
         for item in items {
-            let item_at = Origin { file: at.file, span: item.span };
+            let item_at = Origin { file: eval.env.file, span: item.span };
             let value = self.eval(item, &place);
             if let Some(call) = self.part("metric", "`eval` lists metrics", value, item_at) {
                 calls.push((call, item_at));
@@ -670,9 +556,9 @@ impl Elaborator<'_> {
         calls
     }
 
-    fn seed(&mut self, expr: &Expr, at: Origin) -> Option<u64> {
-        let place = Place { env: Env::top(at.file), scope: Scope::root() };
-        match self.eval(expr, &place) {
+    fn seed(&mut self, seed: &Setting<'_>) -> Option<u64> {
+        let at = seed.at();
+        match self.eval(seed.value, &Place { env: seed.env.clone(), scope: Scope::root() }) {
             Value::Config(Config::Int(n)) if n >= 0 => u64::try_from(n).ok(),
             Value::Error => None,
             other => {
@@ -716,7 +602,7 @@ impl Elaborator<'_> {
 
     /// A loss or metric against what the model gives and the data holds.
     fn check_measure(&mut self, call: &Call, at: Origin, model_at: Origin) {
-        let Some(definition) = self.library.get(&call.name).cloned() else { return };
+        let Some(definition) = self.extern_of(call) else { return };
         let Some(data) = self.data.clone() else {
             self.report(Diagnostic::error(
                 Code::Stream,
@@ -822,10 +708,10 @@ impl Elaborator<'_> {
     }
 
     /// Definitions that nothing uses are checked as far as they go without arguments.
-    fn unused_items(&mut self, id: FileId, tree: &File) {
+    pub(crate) fn unused_items(&mut self, id: FileId, tree: &File) {
         for item in &tree.items {
             let (ItemKind::Let { params: None, name, .. } | ItemKind::Llm { name, .. }) = &item.kind else { continue };
-            if let Some(definition) = self.file.get(&name.text).cloned() {
+            if let Some(definition) = self.modules.own(id, &name.text) {
                 self.definition(&definition, Origin { file: id, span: name.span });
             }
         }

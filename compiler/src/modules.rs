@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use lmv_grammar::ast::{File, ItemKind, UsePath};
 
-pub(crate) use self::load::{Import, load};
+pub(crate) use self::load::{Import, Loaded, load};
 use crate::library::{self, is_private};
 use crate::source::{FileId, Origin};
 use crate::value::Definition;
@@ -44,7 +44,6 @@ enum Whole {
 /// The names of a file.
 #[derive(Debug, Default)]
 struct FileScope {
-    tree: Arc<File>,
     own: HashMap<String, Rc<Definition>>,
     imported: HashMap<String, Imported>,
     whole: HashMap<String, Whole>,
@@ -87,11 +86,6 @@ impl Modules {
         if let Some(scope) = self.scope(as_if) {
             self.scopes.borrow_mut().insert(file, scope);
         }
-    }
-
-    /// The tree of a file.
-    pub fn tree(&self, file: FileId) -> Arc<File> {
-        self.scope(file).map_or_else(Arc::default, |scope| scope.tree.clone())
     }
 
     /// What `name` stands for in `file`.
@@ -193,7 +187,7 @@ impl FileScope {
     /// to that.
     fn of_the_library(file: FileId, tree: &Arc<File>) -> Self {
         let own = definitions(file, tree).into_iter().collect();
-        let mut scope = Self { tree: tree.clone(), own, ..Self::default() };
+        let mut scope = Self { own, ..Self::default() };
         for item in &tree.items {
             let ItemKind::Use { from: UsePath::Module(path), names: Some(names), .. } = &item.kind else { continue };
             let Some(module) = library::index(&library::path_of(path)).map(FileId) else { continue };

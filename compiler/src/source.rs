@@ -75,3 +75,20 @@ impl Sources {
         (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
     }
 }
+
+/// The byte at which a first line can be put into a file: behind its `//!` lines.
+pub(crate) fn top_of(text: &str) -> usize {
+    let mut top = 0;
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        end += line.len();
+        match line.trim_start_matches('\u{feff}').trim() {
+            doc if doc.starts_with("//!") => top = end,
+            "" => {}
+            _ => break,
+        }
+    }
+    // A blank line behind the documentation stays there.
+    let rest = &text[top..];
+    if top > 0 && rest.starts_with('\n') { top + 1 } else { top }
+}

@@ -26,7 +26,7 @@ pub(crate) struct Variant<'t> {
     pub env: EnvRef,
     pub settings: &'t [Item],
     /// Where its name stands.
-    at: Origin,
+    pub at: Origin,
     /// All of it.
     whole: Origin,
 }
@@ -163,7 +163,7 @@ impl Elaborator<'_> {
         }
         let mut sorted = numbers.clone();
         sorted.sort_unstable();
-        if let Some([twice, _]) = sorted.array_windows().find(|[a, b]| a == b) {
+        if let Some([twice, ..]) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             self.report(Diagnostic::error(
                 Code::DefinedTwice,
                 format!("one variant for {twice} is enough"),
@@ -173,6 +173,29 @@ impl Elaborator<'_> {
             return Vec::new();
         }
         numbers
+    }
+
+    /// Said of a spec whose first variants have taken all the steps there are.
+    pub(crate) fn too_many_variants(&mut self, last: &Variant<'_>) {
+        self.report(
+            Diagnostic::error(Code::TooLarge, "this spec has too many variants to be checked", last.at, "the checker gave up here")
+                .help("`--variant NAME` checks one of them"),
+        );
+    }
+
+    /// Says of a spec without a model how to get at one of its variants.
+    pub(crate) fn say_which_variants(&mut self, names: &[String]) {
+        let Some(diagnostic) = self.diagnostics.iter_mut().find(|diagnostic| diagnostic.code == Code::NoModel) else {
+            return;
+        };
+        let Some(first) = names.first() else { return };
+        let shown = names.iter().take(6).map(String::as_str).collect::<Vec<_>>().join("`, `");
+        let more = if names.len() > 6 { format!(" and {} more", names.len() - 6) } else { String::new() };
+        diagnostic.suggestions.clear();
+        *diagnostic = diagnostic
+            .clone()
+            .note(format!("its variants have models: `{shown}`{more}"))
+            .help(format!("pick one of them, as in `--variant {first}`"));
     }
 
     fn too_many(&mut self, count: i64, at: Origin) {

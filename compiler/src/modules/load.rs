@@ -1,6 +1,6 @@
 //! A spec with all the files that it imports: read, parsed, and their `use` lines followed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use lmv_grammar::ast::{File, ItemKind, Literal, Name, Span, UseName, UsePath};
@@ -11,6 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::elaborate::nearest;
 use crate::files::{self, Files, Unreadable};
 use crate::library;
+use crate::settings::Trees;
 use crate::source::{FileId, Origin, Source, Sources};
 
 /// Files that import each other in a row longer than this are not followed.
@@ -20,6 +21,7 @@ const LONGEST_WAY: usize = 64;
 pub(crate) struct Loaded {
     pub file: FileId,
     pub modules: Modules,
+    pub trees: Trees,
     pub diagnostics: Vec<Diagnostic>,
     /// Whether something is missing: an item for its syntax, or a file. What else is missing may then be in it.
     pub incomplete: bool,
@@ -40,21 +42,24 @@ pub(crate) fn load(sources: &mut Sources, files: &dyn Files, name: &str, text: &
         sources,
         files,
         modules: Modules::default(),
+        trees: Trees::new(),
         diagnostics: Vec::new(),
         incomplete: false,
         imports: Vec::new(),
         known: HashMap::new(),
         way: Vec::new(),
+        torn: HashSet::new(),
     };
     let file = loader.file(name.to_owned(), &files::normal(name), text);
-    let Loader { modules, diagnostics, incomplete, imports, .. } = loader;
-    Loaded { file, modules, diagnostics, incomplete, imports }
+    let Loader { modules, trees, diagnostics, incomplete, imports, .. } = loader;
+    Loaded { file, modules, trees, diagnostics, incomplete, imports }
 }
 
 struct Loader<'l> {
     sources: &'l mut Sources,
     files: &'l dyn Files,
     modules: Modules,
+    trees: Trees,
     diagnostics: Vec<Diagnostic>,
     incomplete: bool,
     imports: Vec<Import>,
@@ -62,6 +67,8 @@ struct Loader<'l> {
     known: HashMap<String, Option<FileId>>,
     /// The files whose imports are being followed: the path of each.
     way: Vec<String>,
+    /// The files of which an item was left out for its syntax.
+    torn: HashSet<FileId>,
 }
 
 /// What a file's `use` lines have brought so far.
@@ -79,7 +86,10 @@ impl Loader<'_> {
         let parsed = lmv_grammar::parse(text);
         let tree = Arc::new(parsed.file);
         let file = self.sources.add(Source { name: shown, text: Arc::from(text), library: false });
-        self.incomplete |= !parsed.errors.is_empty();
+        if !parsed.errors.is_empty() {
+            self.incomplete = true;
+            self.torn.insert(file);
+        }
         for error in parsed.errors {
             let at = Origin { file, span: error.span };
             let diagnostic = Diagnostic::error(Code::Syntax, error.message, at, "here");
@@ -112,7 +122,9 @@ impl Loader<'_> {
                 );
                 continue;
             }
-            if let Some(used) = brought.places.get(&name) {
+            // What was imported in vain has been reported.
+            let used = brought.places.get(&name);
+            if let (Some(used), Some(Imported::Of(..))) = (used, brought.scope.imported.get(&name)) {
                 self.diagnostics.push(
                     Diagnostic::error(
                         Code::DefinedTwice,
@@ -126,7 +138,8 @@ impl Loader<'_> {
             }
             own.insert(name, definition);
         }
-        self.modules.insert(file, FileScope { tree, own, ..brought.scope });
+        self.modules.insert(file, FileScope { own, ..brought.scope });
+        self.trees.insert(file, tree);
         self.known.insert(path.to_owned(), Some(file));
         file
     }
@@ -214,6 +227,7 @@ impl Loader<'_> {
                 );
                 return None;
             }
+            Found::Nothing if self.torn.contains(&file) => return None,
             Found::Nothing => {}
         }
         if let Some(private) = self.modules.own(file, &name.text) {
