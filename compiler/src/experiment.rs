@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use crate::codes::Code;
 use crate::config::{Call, Config};
+use crate::declared_only::{self, DeclaredOnly};
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::{Elaborator, Place, nearest};
+use crate::elaborate::{Elaborator, Place};
 use crate::graph::{Graph, Port, StreamId};
 use crate::library;
+use crate::near::nearest;
 use crate::settings::{Change, Model, Setting, Settings};
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin};
@@ -34,6 +36,8 @@ pub struct Experiment {
     pub eval: Vec<Call>,
     /// `seed = …`.
     pub seed: Option<u64>,
+    /// Parts that the library declares and that do not run yet: with any, the spec can be checked and shown, not run.
+    pub not_yet_run: Vec<DeclaredOnly>,
 }
 
 /// A field of the dataset.
@@ -105,6 +109,9 @@ impl Elaborator<'_> {
             FieldType::Tensor(shape) => Field { name: name.clone(), shape: Some(shape.clone()), classes: None },
             FieldType::Class(dim) => Field { name: name.clone(), shape: None, classes: Some(dim.clone()) },
         });
+        let settings =
+            declared_only::Settings { graph: &self.graph, data: data.as_ref(), train: train.as_ref(), eval: &eval };
+        let not_yet_run = declared_only::declared_only(&settings, self.sources);
         Some(Experiment {
             doc: tree.doc.clone(),
             fields: fields.collect(),
@@ -113,6 +120,7 @@ impl Elaborator<'_> {
             train: train.map(|(recipe, _)| recipe),
             eval: eval.into_iter().map(|(call, _)| call).collect(),
             seed,
+            not_yet_run,
         })
     }
 
@@ -151,7 +159,7 @@ impl Elaborator<'_> {
                     "not one of its arguments",
                 );
                 let diagnostic = match nearest(part, known.iter().copied()) {
-                    Some(near) if *part_at != to.at() => diagnostic.replace(format!("did you mean `{near}`?"), *part_at, near),
+                    Some(_) if *part_at != to.at() => diagnostic.did_you_mean(part, &known, *part_at),
                     _ => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
                 };
                 self.report(diagnostic.also(at, "stands here"));
@@ -372,9 +380,7 @@ impl Elaborator<'_> {
                     Some(data) => {
                         let fields: Vec<&str> = data.fields.iter().map(|(field, _)| field.as_str()).collect();
                         diagnostic = diagnostic.also(data.origin, format!("gives `{}`", fields.join("`, `")));
-                        if let Some(near) = nearest(name, fields.iter().copied()) {
-                            diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
-                        }
+                        diagnostic = diagnostic.did_you_mean(name, &fields, at);
                     }
                     None => {
                         diagnostic = diagnostic.help(format!("write its shape per sample: `{name} : [3, 32, 32]`"));
@@ -479,9 +485,7 @@ impl Elaborator<'_> {
                     "not a field of a recipe",
                 );
                 diagnostic = match nearest(name, known.iter().copied()) {
-                    Some(near) if name_at != value_at => {
-                        diagnostic.replace(format!("did you mean `{near}`?"), name_at, near)
-                    }
+                    Some(_) if name_at != value_at => diagnostic.did_you_mean(name, &known, name_at),
                     Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                     None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
                 };

@@ -15,13 +15,16 @@
 
 pub mod codes;
 pub mod config;
+pub mod declared_only;
 pub mod diagnostic;
 mod elaborate;
 pub mod experiment;
 pub mod files;
+pub mod fix;
 pub mod graph;
 pub mod library;
 mod modules;
+mod near;
 mod settings;
 pub mod shape;
 pub mod source;
@@ -33,6 +36,7 @@ use std::sync::Arc;
 use lmv_grammar::ast::{File, Span};
 
 use crate::codes::Code;
+pub use crate::declared_only::DeclaredOnly;
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::Elaborator;
 pub use crate::experiment::{Experiment, Field, Recipe};

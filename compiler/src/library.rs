@@ -3,11 +3,11 @@
 //!
 //! `stdlib/prelude.lmv` is a file of `use` lines; what it imports is seen by every file without an import.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use include_dir::{Dir, include_dir};
-use lmv_grammar::ast::{File, Item, ItemKind, Name, UsePath};
+use lmv_grammar::ast::{Fact, File, Item, ItemKind, Name, UsePath};
 
 use crate::source::{FileId, Source, Sources};
 
@@ -134,6 +134,25 @@ pub fn extern_names(kind: &str) -> Vec<String> {
         .filter(|(_, item)| matches!(&item.kind, ItemKind::Extern { kind: k, .. } if k.text == kind))
         .map(|(name, _)| name.text.clone())
         .collect()
+}
+
+/// Every `extern` whose Rust part is not written yet, as its kind and its name.
+pub fn not_yet_run() -> BTreeSet<(String, String)> {
+    modules().iter().flat_map(|module| unwritten(module.tree())).collect()
+}
+
+/// The same of the modules that something was asked for so far: whatever a checked spec is made of is in one of them.
+pub(crate) fn not_yet_run_so_far() -> BTreeSet<(String, String)> {
+    modules().iter().filter_map(|module| module.tree.get()).flat_map(|tree| unwritten(tree)).collect()
+}
+
+fn unwritten(tree: &File) -> impl Iterator<Item = (String, String)> {
+    tree.items.iter().filter_map(|item| match &item.kind {
+        ItemKind::Extern { kind, name, facts, .. } if facts.iter().any(|f| matches!(f, Fact::NotYetRun(..))) => {
+            Some((kind.text.clone(), name.text.clone()))
+        }
+        _ => None,
+    })
 }
 
 /// The names that can stand where a part of the given kind is wanted: an `extern`, or a definition made of one. What has

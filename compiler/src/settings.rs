@@ -9,9 +9,10 @@ use lmv_grammar::ast::{Block, Expr, File, Input, Item, ItemKind, Name};
 
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::{Elaborator, nearest};
+use crate::elaborate::Elaborator;
 use crate::library;
 use crate::modules::Opened;
+use crate::near::nearest;
 use crate::source::{FileId, Origin};
 use crate::value::{Env, EnvRef};
 
@@ -257,7 +258,7 @@ impl Elaborator<'_> {
                     let diagnostic =
                         Diagnostic::error(Code::UnknownField, format!("a spec has no `{name}`"), at, "not a setting of a spec");
                     match nearest(name, WITH_PARTS) {
-                        Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
+                        Some(_) => diagnostic.did_you_mean(name, &WITH_PARTS, at),
                         None => diagnostic.note("`train.NAME` changes the recipe, and `data.NAME` the dataset"),
                     }
                 }
@@ -280,7 +281,7 @@ impl Elaborator<'_> {
         let diagnostic =
             Diagnostic::error(Code::UnknownField, format!("a spec has no `{name}`"), at, "not a setting of a spec");
         let diagnostic = match nearest(name, SETTINGS) {
-            Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
+            Some(_) => diagnostic.did_you_mean(name, &SETTINGS, at),
             None => {
                 let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");
                 match recipe_with(name) {

@@ -95,15 +95,19 @@ impl<'s> Failure<'s> {
             }
             TokenKind::Quoted => {
                 let inner = text.trim_matches('\'');
-                error("found `'`, expected `\"`").help(format!("strings have double quotes: `\"{}\"`", short(inner)))
+                let error = error("found `'`, expected `\"`");
+                let error = error.help(format!("strings have double quotes: `\"{}\"`", short(inner)));
+                if inner.contains(['"', '\\']) { error } else { error.becomes(format!("\"{inner}\"")) }
             }
-            TokenKind::Hash => error("found `#`, expected `//`").help("a comment begins with `//`"),
+            TokenKind::Hash => error("found `#`, expected `//`")
+                .help("a comment begins with `//`")
+                .becomes(format!("//{}", text.trim_start_matches('#'))),
             TokenKind::Unknown if text.starts_with(char::is_alphabetic) => {
                 error(&format!("found {}, expected {}", quoted(text), self.expected()))
                     .help("names are written with `a` to `z`, `A` to `Z`, digits and `_`")
             }
             TokenKind::Symbol if text == ";" => {
-                error("found `;`, but nothing has to end a line").help("remove the `;`")
+                error("found `;`, but nothing has to end a line").help("remove the `;`").becomes("")
             }
             TokenKind::Doc => error("found documentation in the middle of an item")
                 .help("`///` stands above an item; begin a comment with `//`"),
@@ -185,9 +189,12 @@ impl<'s> Failure<'s> {
         let instead_of_pipe = self.expects(Rule::pipe) && matches!(self.here_text(), "->" | "|" | ">" | "=>" | "|>");
         let expected = if instead_of_pipe { "`>>`".to_owned() } else { self.expected() };
         let error = SyntaxError::new(span, format!("found {found}, expected {expected}"));
-        match self.help() {
-            Some(help) => error.help(help),
-            None => error,
+        let Some(help) = self.help() else { return error };
+        let error = error.help(help);
+        match self.here_text() {
+            "->" | "|" | "=>" | "|>" if instead_of_pipe => error.becomes(">>"),
+            ":" | ":=" | "==" if self.expects(Rule::eq) => error.becomes("="),
+            _ => error,
         }
     }
 

@@ -42,15 +42,21 @@ pub struct SyntaxError {
     pub message: String,
     /// What to write instead, where that is evident.
     pub help: Option<String>,
+    /// What the text at `span` must become, where it can only be that.
+    pub becomes: Option<String>,
 }
 
 impl SyntaxError {
     pub(crate) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: None }
+        Self { span, message: message.into(), help: None, becomes: None }
     }
 
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
+    }
+
+    pub(crate) fn becomes(self, text: impl Into<String>) -> Self {
+        Self { becomes: Some(text.into()), ..self }
     }
 }
 

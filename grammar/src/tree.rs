@@ -551,7 +551,8 @@ impl Builder {
             name => return Ok(ExprKind::Name(name.to_owned())),
         };
         Err(SyntaxError::new(self.span(pair), format!("found `{python}`, expected `{ours}`"))
-            .help(format!("write `{ours}`")))
+            .help(format!("write `{ours}`"))
+            .becomes(ours))
     }
 
     fn record(&self, pair: Pair<Rule>, depth: usize) -> Built<Vec<(Name, Expr)>> {

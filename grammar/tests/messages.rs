@@ -5,7 +5,7 @@ use lmv_grammar::{SyntaxError, parse, parse_expr};
 /// The only error of `source`: what it points at, its message, its help.
 fn error(source: &str) -> (&str, String, String) {
     let errors = parse(source).errors;
-    let [SyntaxError { span, message, help }] = &errors[..] else { panic!("{source:?}: {errors:#?}") };
+    let [SyntaxError { span, message, help, .. }] = &errors[..] else { panic!("{source:?}: {errors:#?}") };
     (&source[span.start..span.end], message.clone(), help.clone().unwrap_or_default())
 }
 

@@ -439,13 +439,17 @@ impl Elaborator<'_> {
             .flatten()
             .and_then(|bound| bound.written);
         let found = shape.0.last().and_then(Dim::known);
-        match (before.filter(user), here.filter(user), mismatch.last, found) {
+        let (before, here) = (before.filter(user), here.filter(user));
+        // Where both could be changed, or what stands there is no plain number, it is for the user to say.
+        let evident = |at: Origin| before.is_some() != here.is_some() && self.sources.text(at).parse::<i64>().is_ok();
+        match (before, here, mismatch.last, found) {
             (_, Some(here), Some(_), Some(found)) => {
-                diagnostic = diagnostic.replace(format!("make this layer take {found}"), here, found.to_string());
+                let message = format!("make this layer take {found}");
+                diagnostic = diagnostic.propose(message, here, found.to_string(), evident(here));
             }
             (Some(before), _, Some(last), _) => {
-                diagnostic =
-                    diagnostic.replace(format!("make the layer before it {last} wide"), before, last.to_string());
+                let message = format!("make the layer before it {last} wide");
+                diagnostic = diagnostic.propose(message, before, last.to_string(), evident(before));
             }
             (None, None, Some(last), Some(found)) if user(&at) && user(&stream.made.origin) && !stream.made.input => {
                 let after = Origin {

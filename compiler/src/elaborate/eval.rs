@@ -6,7 +6,7 @@ use std::rc::Rc;
 use lmv_grammar::ast::{Arg, BinaryOp, Block, Expr, ExprKind, ItemKind, Name};
 
 use super::binding::names;
-use super::{Elaborator, Place, nearest};
+use super::{Elaborator, Place};
 use crate::codes::Code;
 use crate::config::{Call, Config};
 use crate::diagnostic::Diagnostic;
@@ -61,7 +61,7 @@ impl Elaborator<'_> {
                             name_at,
                             format!("this is {count}"),
                         )
-                        .replace("the blocks themselves are `layer`", name_at, "layer"),
+                        .fix("the blocks themselves are `layer`", name_at, "layer"),
                     );
                 }
                 let index = self.eval(index, place);
@@ -221,7 +221,7 @@ impl Elaborator<'_> {
                 [module] => {
                     let top = crate::source::top_of(&self.sources.get(at.file).text);
                     let top = Origin { file: at.file, span: lmv_grammar::ast::Span::new(top, top) };
-                    diagnostic.replace("import it", top, format!("{}\n", line(module)))
+                    diagnostic.fix("import it", top, format!("{}\n", line(module)))
                 }
                 several => diagnostic
                     .note(format!("`{}` have one", several.join("`, `")))
@@ -232,10 +232,9 @@ impl Elaborator<'_> {
         known.extend(place.env.all_names().into_iter().map(str::to_owned));
         known.extend(BUILTINS.map(str::to_owned));
         known.sort_unstable();
-        self.report(match nearest(name, known.iter().map(String::as_str)) {
-            Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
-            None => diagnostic,
-        })
+        known.dedup();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        self.report(diagnostic.did_you_mean(name, &known, at))
     }
 
     /// A name that stands for a value is that value; one that is to be called stays a definition.

@@ -8,9 +8,9 @@ use lmv_grammar::ast::{File, ItemKind, Literal, Name, Span, UseName, UsePath};
 use super::{FileScope, Found, Imported, Modules, Opened, definitions};
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::nearest;
 use crate::files::{self, Files, Unreadable};
 use crate::library;
+use crate::near::nearest;
 use crate::settings::Trees;
 use crate::source::{FileId, Origin, Source, Sources};
 
@@ -93,9 +93,10 @@ impl Loader<'_> {
         for error in parsed.errors {
             let at = Origin { file, span: error.span };
             let diagnostic = Diagnostic::error(Code::Syntax, error.message, at, "here");
-            self.diagnostics.push(match error.help {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic,
+            self.diagnostics.push(match (error.help, error.becomes) {
+                (Some(help), Some(text)) => diagnostic.fix(help, at, text),
+                (Some(help), None) => diagnostic.help(help),
+                (None, _) => diagnostic,
             });
         }
         self.of_the_library_alone(file, &tree);
@@ -249,6 +250,7 @@ impl Loader<'_> {
             return None;
         }
         let known = self.modules.public_names(file);
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let mut diagnostic =
             Diagnostic::error(Code::UnknownName, format!("there is no `{}` in `{shown}`", name.text), at, "not in there");
         let setting = ["model", "data", "train", "eval", "seed"].contains(&name.text.as_str());
@@ -256,14 +258,14 @@ impl Loader<'_> {
             diagnostic = diagnostic
                 .note(format!("`{}` is a setting, and settings have no names to import", name.text))
                 .help(format!("to build on the settings of that file, import it whole: `use \"{}\"`", literal.text));
-        } else if let Some(near) = nearest(&name.text, known.iter().map(String::as_str)) {
-            diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
+        } else if nearest(&name.text, known.iter().copied()).is_some() {
+            diagnostic = diagnostic.did_you_mean(&name.text, &known, at);
         } else if let [module] = library::modules_with(&name.text).as_slice() {
             diagnostic = diagnostic.help(format!("it is in another module: `use {module} {{ {} }}`", name.text));
         } else if known.is_empty() {
             diagnostic = diagnostic.note("it defines nothing");
         } else {
-            let shown = known.iter().take(12).map(String::as_str).collect::<Vec<_>>().join("`, `");
+            let shown = known.iter().take(12).copied().collect::<Vec<_>>().join("`, `");
             let more = if known.len() > 12 { format!(" and {} more", known.len() - 12) } else { String::new() };
             diagnostic = diagnostic.note(format!("it has `{shown}`{more}"));
         }
@@ -291,10 +293,10 @@ impl Loader<'_> {
         } else if path == "stdlib" || path.starts_with("stdlib.") {
             diagnostic.replace("the path begins below stdlib/", at, path.trim_start_matches("stdlib").trim_matches('.'))
         } else {
-            let modules = || library::modules().iter().map(|module| module.path.as_str());
-            match nearest(&path, modules()) {
-                Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
-                None => diagnostic.note(format!("it has `{}`", modules().collect::<Vec<_>>().join("`, `"))).help(
+            let modules: Vec<&str> = library::modules().iter().map(|module| module.path.as_str()).collect();
+            match nearest(&path, modules.iter().copied()) {
+                Some(_) => diagnostic.did_you_mean(&path, &modules, at),
+                None => diagnostic.note(format!("it has `{}`", modules.join("`, `"))).help(
                     format!("a file of your own goes by its path, in quotes: `use \"./{}.lmv\"`", path.replace('.', "/")),
                 ),
             }
