@@ -10,13 +10,15 @@ use clap::{ValueEnum, value_parser};
 
 use crate::build::json;
 use crate::context::{Context, Exit};
-use crate::spec;
+use crate::spec::{self, Variant};
 
 /// Show a spec's model: layers, shapes, parameters, what is frozen, FLOPs, memory
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The spec
     spec: PathBuf,
+    #[command(flatten)]
+    variant: Variant,
     /// As what
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     format: Format,
@@ -46,7 +48,7 @@ pub fn run(args: &Args, context: &Context) -> Exit {
 
 fn show(args: &Args, context: &Context) -> Result<(), Exit> {
     let overrides: Vec<_> = args.batch.iter().map(|batch| ("train.batch".to_owned(), batch.to_string())).collect();
-    let checked = spec::checked(&args.spec, &overrides, context)?;
+    let checked = spec::checked(&args.spec, &args.variant, &overrides, context)?;
     let experiment = &checked.experiment;
     let text = match args.format {
         Format::Json => json(&experiment.graph),
@@ -54,7 +56,10 @@ fn show(args: &Args, context: &Context) -> Result<(), Exit> {
         Format::Table => {
             let recipe_batch = experiment.train.as_ref().map(|recipe| recipe.batch);
             let batch = args.batch.and_then(|batch| usize::try_from(batch).ok()).or(recipe_batch).unwrap_or(1);
-            let name = args.spec.display().to_string();
+            let name = match &args.variant.variant {
+                Some(variant) => format!("{}, variant {variant}", args.spec.display()),
+                None => args.spec.display().to_string(),
+            };
             table::draw(&name, &checked, usize::from(args.depth), batch, context.stdout_color)
         }
     };

@@ -129,9 +129,14 @@ impl Elaborator<'_> {
         let Some(Change { of, part, of_at: Some(at), .. }) = settings.without_a_base() else { return };
         let whole = if *of == "train" { "train = deit" } else { "data = imagenet" };
         self.report(
-            Diagnostic::error(Code::NoBase, format!("there is no `{of}` to change"), *at, "changes a part of what is not there")
-                .note(format!("neither this file nor one that it extends sets `{of}`"))
-                .help(format!("set it as a whole, as in `{whole}({part} = …)`")),
+            Diagnostic::error(
+                Code::NoBase,
+                format!("there is no `{of}` to change"),
+                *at,
+                "changes a part of what is not there",
+            )
+            .note(format!("neither this file nor one that it extends sets `{of}`"))
+            .help(format!("set it as a whole, as in `{whole}({part} = …)`")),
         );
     }
 
@@ -252,8 +257,13 @@ impl Elaborator<'_> {
             }
             if let Some((name, at)) = self.variant.clone() {
                 self.report(
-                    Diagnostic::error(Code::NoModel, format!("the variant `{name}` has no model"), at, "has none of its own")
-                        .note("nor does the spec set one that it could build on"),
+                    Diagnostic::error(
+                        Code::NoModel,
+                        format!("the variant `{name}` has no model"),
+                        at,
+                        "has none of its own",
+                    )
+                    .note("nor does the spec set one that it could build on"),
                 );
                 return None;
             }

@@ -147,12 +147,17 @@ pub(crate) fn not_yet_run_so_far() -> BTreeSet<(String, String)> {
 }
 
 fn unwritten(tree: &File) -> impl Iterator<Item = (String, String)> {
-    tree.items.iter().filter_map(|item| match &item.kind {
-        ItemKind::Extern { kind, name, facts, .. } if facts.iter().any(|f| matches!(f, Fact::NotYetRun(..))) => {
-            Some((kind.text.clone(), name.text.clone()))
-        }
+    tree.items.iter().filter(|item| is_unwritten(item)).filter_map(|item| match &item.kind {
+        ItemKind::Extern { kind, name, .. } => Some((kind.text.clone(), name.text.clone())),
         _ => None,
     })
+}
+
+fn is_unwritten(item: &Item) -> bool {
+    match &item.kind {
+        ItemKind::Extern { facts, .. } => facts.iter().any(|fact| matches!(fact, Fact::NotYetRun(_))),
+        _ => false,
+    }
 }
 
 /// The names that can stand where a part of the given kind is wanted: an `extern`, or a definition made of one. What has
@@ -162,7 +167,8 @@ pub fn definition_names(kind: &str) -> Vec<String> {
         ItemKind::Extern { kind: k, .. } | ItemKind::Define { kind: k, .. } => k.text == kind,
         _ => false,
     };
-    let seen = |at: usize, name: &str| prelude().get(name).is_some_and(|(module, there)| *module == at && *there == name);
+    let seen =
+        |at: usize, name: &str| prelude().get(name).is_some_and(|(module, there)| *module == at && *there == name);
     let mut names = Vec::new();
     for (at, module) in modules().iter().enumerate() {
         for (name, _) in module.public().filter(|(_, item)| of_kind(item)) {
@@ -208,6 +214,8 @@ pub struct Declaration {
     pub doc: Option<&'static str>,
     /// Whether it is seen without a `use`.
     pub in_prelude: bool,
+    /// Whether its part in Rust is not written yet.
+    pub not_yet_run: bool,
 }
 
 /// What the library declares under a name, for `lmvc explain NAME`: under `vit` in every module, under
@@ -218,7 +226,8 @@ pub fn declarations(name: &str) -> Vec<Declaration> {
         None => (None, name),
     };
     let mut found = Vec::new();
-    for (at, within) in modules().iter().enumerate().filter(|(_, within)| module.is_none_or(|path| within.path == path)) {
+    for (at, within) in modules().iter().enumerate().filter(|(_, within)| module.is_none_or(|path| within.path == path))
+    {
         for (declared, item) in within.named().filter(|(declared, _)| declared.text == name) {
             found.push(Declaration {
                 module: within,
@@ -226,6 +235,7 @@ pub fn declarations(name: &str) -> Vec<Declaration> {
                 written: within.text.get(item.span.start..item.span.end).unwrap_or("").trim_end(),
                 doc: item.doc.as_deref(),
                 in_prelude: prelude().values().any(|(module, there)| *module == at && *there == name),
+                not_yet_run: is_unwritten(item),
             });
         }
     }
@@ -242,4 +252,76 @@ pub(crate) fn load(sources: &mut Sources) {
 /// The module that a file of the sources is.
 pub(crate) fn module_of(file: FileId) -> Option<&'static Module> {
     modules().get(file.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_library_parses() {
+        for module in modules() {
+            let parsed = lmv_grammar::parse(&module.text);
+            assert!(parsed.errors.is_empty(), "{}: {:?}", module.file, parsed.errors);
+        }
+    }
+
+    #[test]
+    fn every_use_in_the_library_leads_to_a_public_name_of_another_module() {
+        for module in modules() {
+            let mut here: BTreeMap<&str, &str> =
+                module.named().map(|(name, _)| (name.text.as_str(), "defined")).collect();
+            for item in &module.tree().items {
+                let ItemKind::Use { from, names, .. } = &item.kind else { continue };
+                let UsePath::Module(path) = from else { panic!("{} imports a file", module.file) };
+                let path = path_of(path);
+                let at = index(&path).unwrap_or_else(|| panic!("{}: there is no module {path}", module.file));
+                let Some(names) = names else { panic!("{}: {path} has no braces", module.file) };
+                for used in names {
+                    let name = &used.name.text;
+                    let known = modules()[at].public().any(|(declared, _)| declared.text == *name);
+                    assert!(known, "{}: there is no {path}.{name}", module.file);
+                    let shown = &used.alias.as_ref().unwrap_or(&used.name).text;
+                    let twice = here.insert(shown, "imported");
+                    assert_eq!(twice, None, "{}: {shown} is {twice:?} already", module.file);
+                    let needless =
+                        module.path != PRELUDE && prelude().get(shown.as_str()) == Some(&(at, name.as_str()));
+                    assert!(!needless, "{}: {shown} is in the prelude", module.file);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_prelude_is_nothing_but_imports() {
+        let prelude = &modules()[index(PRELUDE).expect("stdlib/prelude.lmv")];
+        assert!(prelude.tree().items.iter().all(|item| matches!(item.kind, ItemKind::Use { .. })));
+        assert!(super::prelude().contains_key("vit_small"));
+    }
+
+    #[test]
+    fn what_rust_runs_has_one_declaration() {
+        for kind in [
+            "layer",
+            "dataset",
+            "augment",
+            "loss",
+            "metric",
+            "optimizer",
+            "schedule",
+            "mix",
+            "sampler",
+            "init",
+            "group",
+            "llm",
+        ] {
+            let mut names = extern_names(kind);
+            names.sort();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "two modules declare the same {kind}");
+        }
+    }
 }

@@ -162,10 +162,12 @@ impl Modules {
             };
             let together = match (scope.whole.remove(&name), brought) {
                 (None, brought) => brought,
-                (Some(Whole::One(first, known)), Whole::One(second, definition)) => match Rc::ptr_eq(&known, &definition) {
-                    true => Whole::One(first, known),
-                    false => Whole::Two(first, second),
-                },
+                (Some(Whole::One(first, known)), Whole::One(second, definition)) => {
+                    match Rc::ptr_eq(&known, &definition) {
+                        true => Whole::One(first, known),
+                        false => Whole::Two(first, second),
+                    }
+                }
                 (Some(two @ Whole::Two(..)), _) | (_, two @ Whole::Two(..)) => two,
             };
             scope.whole.insert(name, together);

@@ -179,7 +179,8 @@ impl Elaborator<'_> {
                 ItemKind::Model { keyword, .. } => ("model", [].as_slice(), Origin { file, span: *keyword }),
                 _ => continue,
             };
-            let whole = std::iter::once(name).chain(rest.iter().map(|part| part.text.as_str())).collect::<Vec<_>>().join(".");
+            let whole =
+                std::iter::once(name).chain(rest.iter().map(|part| part.text.as_str())).collect::<Vec<_>>().join(".");
             if let Some(first) = seen.insert(whole.clone(), at) {
                 self.report(
                     Diagnostic::error(Code::DefinedTwice, format!("`{whole}` is set twice"), at, "set again here")
@@ -255,8 +256,12 @@ impl Elaborator<'_> {
                 )
                 .help(format!("say it as a whole: `{known} = …`")),
                 None => {
-                    let diagnostic =
-                        Diagnostic::error(Code::UnknownField, format!("a spec has no `{name}`"), at, "not a setting of a spec");
+                    let diagnostic = Diagnostic::error(
+                        Code::UnknownField,
+                        format!("a spec has no `{name}`"),
+                        at,
+                        "not a setting of a spec",
+                    );
                     match nearest(name, WITH_PARTS) {
                         Some(_) => diagnostic.did_you_mean(name, &WITH_PARTS, at),
                         None => diagnostic.note("`train.NAME` changes the recipe, and `data.NAME` the dataset"),
@@ -269,8 +274,13 @@ impl Elaborator<'_> {
         if let [part, deeper, ..] = rest {
             let at = Origin { file: at.file, span: deeper.span };
             self.report(
-                Diagnostic::error(Code::UnknownField, "one part of a setting is changed as a whole", at, "one dot too many")
-                    .help(format!("write the part out: `{of}.{} = …`", part.text)),
+                Diagnostic::error(
+                    Code::UnknownField,
+                    "one part of a setting is changed as a whole",
+                    at,
+                    "one dot too many",
+                )
+                .help(format!("write the part out: `{of}.{} = …`", part.text)),
             );
             return None;
         }

@@ -178,8 +178,13 @@ impl Elaborator<'_> {
     /// Said of a spec whose first variants have taken all the steps there are.
     pub(crate) fn too_many_variants(&mut self, last: &Variant<'_>) {
         self.report(
-            Diagnostic::error(Code::TooLarge, "this spec has too many variants to be checked", last.at, "the checker gave up here")
-                .help("`--variant NAME` checks one of them"),
+            Diagnostic::error(
+                Code::TooLarge,
+                "this spec has too many variants to be checked",
+                last.at,
+                "the checker gave up here",
+            )
+            .help("`--variant NAME` checks one of them"),
         );
     }
 

@@ -109,15 +109,12 @@ fn disagreements(case: &Case) -> Vec<String> {
         }
     }
     for expected in wanted {
-        wrong.push(format!(
-            "missing on line {}: {} {}\n",
-            expected.shown,
-            expected.code,
-            expected.fragment
-        ));
+        wrong.push(format!("missing on line {}: {} {}\n", expected.shown, expected.code, expected.fragment));
     }
     let something_to_run = compiled.experiment.is_some() || !compiled.variants.is_empty();
-    if compiled.experiment.is_some() && !compiled.diagnostics.is_empty() || compiled.diagnostics.is_empty() && !something_to_run {
+    if compiled.experiment.is_some() && !compiled.diagnostics.is_empty()
+        || compiled.diagnostics.is_empty() && !something_to_run
+    {
         wrong.push("there is an experiment exactly when nothing is wrong\n".to_owned());
     }
     wrong

@@ -192,10 +192,15 @@ impl Elaborator<'_> {
             Found::One(definition) => self.definition(&definition, at),
             Found::Missing => Value::Error,
             Found::Two(first, second) => self.report(
-                Diagnostic::error(Code::DefinedTwice, format!("`{name}` comes from two files"), at, "which of the two?")
-                    .also(first.at, "one is imported here")
-                    .also(second.at, "the other one here")
-                    .help(format!("import the one that is meant by name: `use … {{ {name} }}`")),
+                Diagnostic::error(
+                    Code::DefinedTwice,
+                    format!("`{name}` comes from two files"),
+                    at,
+                    "which of the two?",
+                )
+                .also(first.at, "one is imported here")
+                .also(second.at, "the other one here")
+                .help(format!("import the one that is meant by name: `use … {{ {name} }}`")),
             ),
             Found::Nothing => self.unknown_name(name, place, at),
         }

@@ -134,7 +134,11 @@ impl Loader<'_> {
                         "defined here",
                     )
                     .also(*used, "imported here")
-                    .replace("import it under another name", *used, format!("{name} as other_{name}")),
+                    .replace(
+                        "import it under another name",
+                        *used,
+                        format!("{name} as other_{name}"),
+                    ),
                 );
             }
             own.insert(name, definition);
@@ -194,10 +198,7 @@ impl Loader<'_> {
                         "imported again here",
                     )
                     .also(*first, "first imported here")
-                    .help(format!(
-                        "give one of them another name: `{} as other_{}`",
-                        name.name.text, here.text
-                    )),
+                    .help(format!("give one of them another name: `{} as other_{}`", name.name.text, here.text)),
                 );
                 continue;
             }
@@ -251,8 +252,12 @@ impl Loader<'_> {
         }
         let known = self.modules.public_names(file);
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let mut diagnostic =
-            Diagnostic::error(Code::UnknownName, format!("there is no `{}` in `{shown}`", name.text), at, "not in there");
+        let mut diagnostic = Diagnostic::error(
+            Code::UnknownName,
+            format!("there is no `{}` in `{shown}`", name.text),
+            at,
+            "not in there",
+        );
         let setting = ["model", "data", "train", "eval", "seed"].contains(&name.text.as_str());
         if let (true, UsePath::File(literal)) = (setting, used) {
             diagnostic = diagnostic
@@ -296,9 +301,10 @@ impl Loader<'_> {
             let modules: Vec<&str> = library::modules().iter().map(|module| module.path.as_str()).collect();
             match nearest(&path, modules.iter().copied()) {
                 Some(_) => diagnostic.did_you_mean(&path, &modules, at),
-                None => diagnostic.note(format!("it has `{}`", modules.join("`, `"))).help(
-                    format!("a file of your own goes by its path, in quotes: `use \"./{}.lmv\"`", path.replace('.', "/")),
-                ),
+                None => diagnostic.note(format!("it has `{}`", modules.join("`, `"))).help(format!(
+                    "a file of your own goes by its path, in quotes: `use \"./{}.lmv\"`",
+                    path.replace('.', "/")
+                )),
             }
         };
         self.diagnostics.push(diagnostic);
@@ -377,8 +383,12 @@ impl Loader<'_> {
             return Some(diagnostic.replace("the same everywhere", at, format!("\"{slashes}\"")));
         }
         if !used.starts_with("./") && !used.starts_with("../") {
-            let diagnostic =
-                Diagnostic::error(Code::ImportPath, "an import is a path from this file", at, "begins with neither `./` nor `../`");
+            let diagnostic = Diagnostic::error(
+                Code::ImportPath,
+                "an import is a path from this file",
+                at,
+                "begins with neither `./` nor `../`",
+            );
             let module = used.replace('/', ".");
             return Some(if library::index(&module).is_some() {
                 diagnostic.replace("a module of the library stands without quotes", at, module)
@@ -425,9 +435,14 @@ impl Loader<'_> {
                 .help("remove this line: a file sees what it defines")
         } else {
             let way = round.iter().chain([&first]).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", then ");
-            Diagnostic::error(Code::ImportCycle, "these files import each other", at, format!("leads back to `{first}`"))
-                .note(format!("the way round: {way}"))
-                .help("put what both of them need into a file that imports neither")
+            Diagnostic::error(
+                Code::ImportCycle,
+                "these files import each other",
+                at,
+                format!("leads back to `{first}`"),
+            )
+            .note(format!("the way round: {way}"))
+            .help("put what both of them need into a file that imports neither")
         };
         self.diagnostics.push(diagnostic);
     }
