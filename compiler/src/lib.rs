@@ -168,6 +168,8 @@ pub fn check(spec: &Spec<'_>) -> Compiled {
         elaborator.unused_items(file, &tree);
         if settings.model.is_none() && spec.which == Which::Base && !names.is_empty() {
             elaborator.say_which_variants(&names);
+        } else if settings.model.is_none() {
+            elaborator.say_what_could_be_extended(imports.iter().filter(|import| import.at.file == file), &trees);
         }
         findings.add(elaborator.diagnostics, None);
     }

@@ -125,6 +125,11 @@ impl Modules {
         self.scope(file)?.own.get(name).cloned()
     }
 
+    /// The file that `file` imports whole, and that keeps `name` to itself.
+    pub fn kept_back(&self, file: FileId, name: &str) -> Option<Opened> {
+        self.extended(file).into_iter().find(|opened| is_private(name) && self.own(opened.file, name).is_some())
+    }
+
     /// The files whose settings are the base of `file`'s, in the order of its `use` lines.
     pub fn extended(&self, file: FileId) -> Vec<Opened> {
         self.scope(file).map(|scope| scope.extended.clone()).unwrap_or_default()

@@ -11,7 +11,7 @@ use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::Elaborator;
 use crate::library;
-use crate::modules::Opened;
+use crate::modules::{Import, Opened};
 use crate::near::nearest;
 use crate::source::{FileId, Origin};
 use crate::value::{Env, EnvRef};
@@ -62,7 +62,7 @@ pub(crate) struct Change<'t> {
     pub part: String,
     /// Where the part is named; where its value stands, for what was set from outside.
     pub part_at: Origin,
-    /// Where it all begins, for what stands in a file.
+    /// Where `train.epochs` stands, for what stands in a file.
     pub of_at: Option<Origin>,
     pub to: Setting<'t>,
 }
@@ -172,19 +172,24 @@ impl Elaborator<'_> {
         let mut seen: HashMap<String, Origin> = HashMap::new();
         let mut changes = Vec::new();
         for item in items {
-            let (name, rest, at) = match &item.kind {
-                ItemKind::Setting { name, rest, .. } => {
-                    (name.text.as_str(), rest.as_slice(), Origin { file, span: name.span })
-                }
-                ItemKind::Model { keyword, .. } => ("model", [].as_slice(), Origin { file, span: *keyword }),
+            let (name, rest, span) = match &item.kind {
+                ItemKind::Setting { name, rest, .. } => (name.text.as_str(), rest.as_slice(), name.span),
+                ItemKind::Model { keyword, .. } => ("model", [].as_slice(), *keyword),
                 _ => continue,
             };
+            let at = Origin { file, span };
+            let whole_at = Origin { file, span: rest.last().map_or(span, |last| span.to(last.span)) };
             let whole =
                 std::iter::once(name).chain(rest.iter().map(|part| part.text.as_str())).collect::<Vec<_>>().join(".");
-            if let Some(first) = seen.insert(whole.clone(), at) {
+            if let Some(first) = seen.insert(whole.clone(), whole_at) {
                 self.report(
-                    Diagnostic::error(Code::DefinedTwice, format!("`{whole}` is set twice"), at, "set again here")
-                        .also(first, "first set here"),
+                    Diagnostic::error(
+                        Code::DefinedTwice,
+                        format!("`{whole}` is set twice"),
+                        whole_at,
+                        "set again here",
+                    )
+                    .also(first, "first set here"),
                 );
                 continue;
             }
@@ -196,7 +201,7 @@ impl Elaborator<'_> {
                     {
                         let part_at = Origin { file, span: part.span };
                         let to = Setting { value, env: env.clone() };
-                        changes.push(Change { of, part: part.text.clone(), part_at, of_at: Some(at), to });
+                        changes.push(Change { of, part: part.text.clone(), part_at, of_at: Some(whole_at), to });
                     }
                 }
                 (_, None) => {
@@ -241,6 +246,22 @@ impl Elaborator<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// Says of a spec without a model which of the files that it imports names from has one.
+    pub(crate) fn say_what_could_be_extended<'i>(&mut self, imports: impl Iterator<Item = &'i Import>, trees: &Trees) {
+        let has_a_model = |import: &&Import| {
+            trees.get(&import.file).is_some_and(|tree| tree.items.iter().any(|item| sets(&item.kind, "model")))
+        };
+        let Some(import) = imports.into_iter().find(has_a_model) else { return };
+        let path = self.sources.text(import.at).to_owned();
+        if let Some(missing) = self.diagnostics.iter_mut().find(|diagnostic| diagnostic.code == Code::NoModel) {
+            missing.suggestions.clear();
+            *missing = missing
+                .clone()
+                .also(import.at, "this file has one, and braces bring names alone")
+                .help(format!("to build on its settings, import it whole: `use {path}`"));
         }
     }
 

@@ -127,7 +127,10 @@ impl Elaborator<'_> {
             }
             Value::Range(from, to) => (from..to).collect(),
             other => {
-                let kind = other.kind();
+                let label = match other {
+                    Value::List(_) => "not all of these are".to_owned(),
+                    _ => format!("this is {}", other.kind()),
+                };
                 let of_numbers = match other {
                     Value::List(_) | Value::Config(Config::List(_)) => self.settled(other, at),
                     _ => None,
@@ -138,13 +141,8 @@ impl Elaborator<'_> {
                 };
                 let Some(numbers) = numbers else {
                     self.report(
-                        Diagnostic::error(
-                            Code::WrongType,
-                            "a family of variants goes over whole numbers",
-                            at,
-                            format!("this is {kind}"),
-                        )
-                        .help("a range, `for i in 0..32`, or a list of whole numbers, `for i in [15, 31]`"),
+                        Diagnostic::error(Code::WrongType, "a family of variants goes over whole numbers", at, label)
+                            .help("a range, `for i in 0..32`, or a list of whole numbers, `for i in [15, 31]`"),
                     );
                     return Vec::new();
                 };

@@ -213,6 +213,15 @@ impl Elaborator<'_> {
             at,
             "not defined here, nor in the library",
         );
+        if let Some(opened) = self.modules.kept_back(at.file, name)
+            && let Some(private) = self.modules.own(opened.file, name)
+        {
+            return self.report(
+                Diagnostic::error(Code::Private, format!("`{name}` is private to another file"), at, "not seen here")
+                    .also(private.origin(), "defined here")
+                    .note("a name that begins with `_` is seen in its own file alone"),
+            );
+        }
         let elsewhere = library::modules_with(name);
         if let Some(first) = elsewhere.first() {
             let line = |module: &str| format!("use {module} {{ {name} }}");
