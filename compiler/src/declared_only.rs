@@ -10,6 +10,7 @@ use crate::config::{Call, Config};
 use crate::experiment::Recipe;
 use crate::graph::{Filling, Graph};
 use crate::library;
+use crate::measures::Measure;
 use crate::source::{Origin, Sources};
 use crate::value::Data;
 
@@ -31,7 +32,7 @@ pub(crate) struct Settings<'s> {
     pub graph: &'s Graph,
     pub data: Option<&'s Rc<Data>>,
     pub train: Option<&'s (Recipe, Origin)>,
-    pub eval: &'s [(Call, Origin)],
+    pub eval: &'s [Measure],
 }
 
 /// The parts of a spec that cannot run yet.
@@ -60,7 +61,7 @@ fn among(unwritten: &BTreeSet<(String, String)>, settings: &Settings<'_>, source
     if let Some((recipe, at)) = settings.train {
         recipe.fields.iter().for_each(|(field, value)| search.value(value, &format!("train.{field}"), *at));
     }
-    settings.eval.iter().for_each(|(call, at)| search.call(call, "eval", *at));
+    settings.eval.iter().for_each(|measure| search.call(&measure.call, "eval", measure.at));
     let found = search.found.into_iter();
     found
         .map(|Found { kind, name, setting, origins }| {
@@ -109,7 +110,11 @@ impl Search<'_> {
     fn value(&mut self, value: &Config, setting: &str, origin: Origin) {
         match value {
             Config::Call(call) => self.call(call, setting, origin),
-            Config::List(items) => items.iter().for_each(|item| self.value(item, setting, origin)),
+            Config::List(items) | Config::Sum(items) => {
+                items.iter().for_each(|item| self.value(item, setting, origin));
+            }
+            Config::Record(fields) => fields.values().for_each(|field| self.value(field, setting, origin)),
+            Config::Scaled(_, part) => self.value(part, setting, origin),
             Config::Either(a, b) => {
                 self.value(a, setting, origin);
                 self.value(b, setting, origin);
@@ -139,7 +144,8 @@ mod tests {
             Origin { file: compiled.file, span: lmv_grammar::ast::Span::new(start, start + word.len()) }
         };
         let train = experiment.train.clone().map(|recipe| (recipe, at("deit")));
-        let eval: Vec<(Call, Origin)> = experiment.eval.iter().map(|call| (call.clone(), at(&call.name))).collect();
+        let measure = |call: &Call| Measure { call: call.clone(), at: at(&call.name), output: None };
+        let eval: Vec<Measure> = experiment.eval.iter().map(measure).collect();
         let settings = Settings { graph: &experiment.graph, data: None, train: train.as_ref(), eval: &eval };
         let found = among(&unwritten, &settings, &compiled.sources);
         found

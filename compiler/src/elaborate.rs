@@ -4,10 +4,15 @@
 //! signatures, [`binding`] gives arguments to parameters.
 
 mod apply;
+mod arithmetic;
 mod binding;
+mod definitions;
 mod eval;
 pub(crate) use eval::is_stream;
 mod matching;
+mod node;
+mod signature;
+mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -19,9 +24,9 @@ use crate::config::Call;
 use crate::diagnostic::{Diagnostic, Label};
 use crate::graph::{Graph, Stream, StreamId};
 use crate::modules::Modules;
-use crate::shape::Shape;
+use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin, Sources};
-use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, StreamValue, Value};
+use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, Sharing, StreamValue, Value};
 
 /// Definitions nested deeper than this are taken for a recursion that does not end.
 const DEEPEST: usize = 96;
@@ -30,8 +35,10 @@ const MOST_NODES: usize = 100_000;
 /// Values and layers inside one another beyond this are refused: every later step descends them, on a stack of 2 MiB.
 const MOST_NESTED: usize = 300;
 /// More steps of elaboration than this are taken for a spec that does not come to an end; a spec of the paper takes
-/// some ten thousand.
+/// some ten thousand. A long text may take [`STEPS_A_BYTE`] more for each of its bytes.
 pub(crate) const MOST_STEPS: usize = 4_000_000;
+/// A layer that is written out takes some twenty bytes and some hundred steps.
+const STEPS_A_BYTE: usize = 6;
 /// A tensor of more numbers than this fits no machine (2^42 of them take 16 TiB).
 const MOST_NUMBERS: i64 = 1 << 42;
 /// After so many errors no more are looked for.
@@ -81,11 +88,19 @@ pub(crate) struct Elaborator<'a> {
     lets: HashMap<(FileId, usize), Value>,
     frames: Vec<Frame>,
     marks: Marks,
+    /// The parameters of the shared layer that is being put onto a stream.
+    shared: Option<Rc<Sharing>>,
+    /// How often each name of a length that only a layer tells (`kept?`) was given out.
+    lengths: HashMap<String, usize>,
+    /// Whether a definition is being checked whose arguments are not known.
+    symbolic: bool,
     depth: usize,
     /// Expressions and layers inside one another, at this moment.
     nested: usize,
     /// Steps taken so far.
     steps: usize,
+    /// How many may be.
+    most_steps: usize,
     reported: HashSet<(Code, FileId, Span)>,
     stopped: bool,
 }
@@ -104,9 +119,16 @@ impl<'a> Elaborator<'a> {
             lets: HashMap::new(),
             frames: Vec::new(),
             marks: Marks::default(),
+            shared: None,
+            lengths: HashMap::new(),
+            symbolic: false,
             depth: 0,
             nested: 0,
             steps: 0,
+            most_steps: {
+                let written = sources.iter().filter(|(_, source)| !source.library).map(|(_, source)| source.text.len());
+                MOST_STEPS + STEPS_A_BYTE * written.sum::<usize>()
+            },
             reported: HashSet::new(),
             stopped: false,
         }
@@ -159,7 +181,7 @@ impl<'a> Elaborator<'a> {
     }
 
     /// Runs `body` without a word about its mistakes: for what is only worth knowing where it can be known.
-    fn quietly<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn quietly<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
         let (count, reported) = (self.diagnostics.len(), self.reported.clone());
         let value = body(self);
         if !self.stopped {
@@ -197,7 +219,8 @@ impl<'a> Elaborator<'a> {
     /// Takes so many steps; `false` when they are used up.
     fn spend(&mut self, steps: usize, at: Origin) -> bool {
         self.steps = self.steps.saturating_add(steps);
-        if self.steps > MOST_STEPS && !self.stopped {
+        let most = self.most_steps;
+        if self.steps > most && !self.stopped {
             self.stop(
                 Diagnostic::error(
                     Code::TooLarge,
@@ -205,7 +228,7 @@ impl<'a> Elaborator<'a> {
                     at,
                     "the checker gave up here",
                 )
-                .note(format!("it stops after {MOST_STEPS} steps; a model of some hundred layers takes some thousand")),
+                .note(format!("it stops after {most} steps; a model of some hundred layers takes some thousand")),
             );
         }
         !self.stopped
@@ -227,14 +250,21 @@ impl<'a> Elaborator<'a> {
     }
 
     /// A fresh stream.
-    pub fn stream(&mut self, shape: Shape) -> StreamId {
-        self.graph.streams.push(Stream { shape });
+    pub fn stream(&mut self, shape: Shape, classes: Option<Dim>) -> StreamId {
+        self.graph.streams.push(Stream { shape, classes });
         StreamId(self.graph.streams.len() - 1)
     }
 
+    /// A length that only a layer tells, and that is no other's: `kept?`, then `kept_2?`, …
+    pub fn fresh_length(&mut self, name: &str) -> Dim {
+        let count = self.lengths.entry(name.to_owned()).or_insert(0);
+        *count += 1;
+        Dim::varying(&if *count == 1 { name.to_owned() } else { format!("{name}_{count}") })
+    }
+
     /// A fresh stream that is an input of the model.
-    pub fn input(&mut self, name: &str, shape: Shape, origin: Origin) -> Value {
-        let id = self.stream(shape);
+    pub fn input(&mut self, name: &str, shape: Shape, classes: Option<Dim>, origin: Origin) -> Value {
+        let id = self.stream(shape, classes);
         self.graph.inputs.push(crate::graph::Port { name: name.to_owned(), stream: id });
         Value::Stream(StreamValue { id, made: Rc::new(Made { origin, width: None, input: true }) })
     }

@@ -19,7 +19,9 @@ impl Purpose {
     fn needs(self, part: &DeclaredOnly) -> bool {
         match self {
             Self::Training => true,
-            Self::Evaluation => ["model", "data", "eval", "train.eval_augment"].contains(&part.setting.as_str()),
+            Self::Evaluation => {
+                ["model", "data", "eval", "train.eval_augment", "train.views"].contains(&part.setting.as_str())
+            }
             Self::Inference => part.setting == "model",
         }
     }

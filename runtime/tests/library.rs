@@ -31,6 +31,8 @@ fn every_declaration_runs() {
     same("mix", &lmv_runtime::training::recipe::MIXES);
     same("sampler", &lmv_runtime::training::recipe::SAMPLERS);
     same("group", &lmv_runtime::training::recipe::GROUPS);
+    same("scale", &lmv_runtime::training::recipe::SCALES);
+    same("views", &lmv_runtime::training::recipe::VIEWS);
     same("llm", &lmv_runtime::weights::llm::FAMILIES);
 }
 
@@ -48,6 +50,8 @@ fn a_declaration_without_a_rust_part_is_of_a_kind_that_has_some() {
         "mix",
         "sampler",
         "group",
+        "scale",
+        "views",
         "llm",
     ];
     for (kind, name) in not_yet_run() {

@@ -221,7 +221,8 @@ impl Elaborator<'_> {
     fn check_type(&mut self, definition: &Definition, given: &Bound, default: &Value) -> bool {
         let (Value::Config(default), Some(written)) = (default, given.written) else { return true };
         let fits = match (default, &given.value) {
-            (_, Value::Error | Value::Dim(_)) => true,
+            // Not known yet.
+            (_, Value::Error | Value::Dim(_) | Value::Param(_) | Value::Config(Config::Unknown(_))) => true,
             (Config::Bool(_), Value::Config(value)) => matches!(value, Config::Bool(_)),
             (Config::Int(_), Value::Config(value)) => matches!(value, Config::Int(_)),
             (Config::Float(_), Value::Config(value)) => matches!(value, Config::Int(_) | Config::Float(_)),
