@@ -17,7 +17,7 @@ use lmv_runtime::training::lock::Lock;
 use crate::context::{Context, Exit, Message, MessageFormat, to_stderr};
 
 /// The most that is read of a spec, in bytes. The specs of a whole paper are a few kilobytes.
-const LARGEST: u64 = 4 * 1024 * 1024;
+pub const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// A setting and the expression it is set to from outside: `("train.lr", "1e-4")`.
 pub type Override = (String, String);
@@ -39,6 +39,14 @@ pub struct Variant {
 }
 
 impl Variant {
+    /// A spec's name with the variant behind it, where one is meant: for titles.
+    pub fn behind(&self, spec: String) -> String {
+        match &self.variant {
+            Some(variant) => format!("{spec}, variant {variant}"),
+            None => spec,
+        }
+    }
+
     /// What the compiler is asked for.
     fn which(&self) -> Which<'_> {
         self.variant.as_deref().map_or(Which::Base, Which::Variant)

@@ -33,7 +33,7 @@ pub enum Config {
     /// One of two at random.
     Either(Box<Config>, Box<Config>),
     /// An `extern` of the library that is neither layer nor language model, with its arguments.
-    Call(Call),
+    Call(Box<Call>),
 }
 
 /// A configured `extern`: a dataset, loss, metric, optimizer, schedule, augmentation, …

@@ -199,7 +199,7 @@ impl Elaborator<'_> {
         let found = match value {
             Value::Definition(definition) if definition.sort() != kind => Value::Definition(definition).kind(),
             Value::Config(_) | Value::Definition(_) | Value::Error => match self.settled(value, at)? {
-                Config::Call(call) if call.kind == kind => return Some(call),
+                Config::Call(call) if call.kind == kind => return Some(*call),
                 other => other.kind().to_owned(),
             },
             other => other.kind(),

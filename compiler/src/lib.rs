@@ -17,6 +17,7 @@ pub mod codes;
 pub mod config;
 pub mod declared_only;
 pub mod diagnostic;
+pub mod drawing;
 mod elaborate;
 pub mod experiment;
 pub mod files;
@@ -210,6 +211,16 @@ pub fn check(spec: &Spec<'_>) -> Compiled {
     });
     let experiment = experiment.filter(|_| diagnostics.is_empty());
     Compiled { sources, file, variants: names, diagnostics, experiment, tree, imports }
+}
+
+/// Reads the spec `text`, shown in messages as `name`, and compiles nothing: what there is to say of it is its syntax.
+pub fn read(name: &str, text: &str) -> Compiled {
+    let mut sources = Sources::default();
+    let parsed = lmv_grammar::parse(text);
+    let file = sources.add(Source { name: name.to_owned(), text: Arc::from(text), library: false });
+    let diagnostics = parsed.errors.into_iter().map(|error| Diagnostic::of_syntax(error, file)).collect();
+    let (tree, imports, variants) = (Arc::new(parsed.file), Vec::new(), Vec::new());
+    Compiled { sources, file, variants, diagnostics, experiment: None, tree, imports }
 }
 
 /// Checks every layer of the library by itself, whatever its arguments are. Nothing is wrong with a library that is

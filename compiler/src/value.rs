@@ -333,34 +333,57 @@ pub(crate) struct Data {
 
 pub(crate) type EnvRef = Rc<Env>;
 
-/// Names in reach inside a body; what is not found here is looked for in the file and then in the library. The map shares
+/// Names in reach inside a body; what is not found here is looked for in the file and then in the library.
+///
+/// The innermost names are lists, which are quick to make. Those further out, beyond [`Env::LISTS`], are a map that shares
 /// what it has with the one it was made from, so that a block of many `let` lines takes time in proportion to them.
 #[derive(Debug)]
 pub(crate) struct Env {
     pub file: FileId,
-    names: HashTrieMap<String, Value>,
+    names: Vec<(String, Value)>,
+    parent: Option<EnvRef>,
+    /// How many lists there are, this one included.
+    lists: usize,
+    outer: Option<HashTrieMap<String, Value>>,
     /// How many values lie inside one another in what it names.
     depth: usize,
 }
 
 impl Env {
+    /// More lists than this are looked through too slowly.
+    const LISTS: usize = 8;
+
     pub fn top(file: FileId) -> EnvRef {
-        Rc::new(Env { file, names: HashTrieMap::new(), depth: 0 })
+        Rc::new(Env { file, names: Vec::new(), parent: None, lists: 1, outer: None, depth: 0 })
     }
 
     pub fn within(parent: &EnvRef, names: Vec<(String, Value)>) -> EnvRef {
-        let depth = parent.depth.max(deepest(names.iter().map(|(_, value)| value)));
-        let mut all = parent.names.clone();
-        names.into_iter().for_each(|(name, value)| all.insert_mut(name, value));
-        Rc::new(Env { file: parent.file, names: all, depth })
+        let (file, depth) = (parent.file, parent.depth.max(deepest(names.iter().map(|(_, value)| value))));
+        if parent.lists < Self::LISTS {
+            let (outer, lists) = (parent.outer.clone(), parent.lists + 1);
+            return Rc::new(Env { file, names, parent: Some(parent.clone()), lists, outer, depth });
+        }
+        let mut outer = parent.outer.clone().unwrap_or_else(HashTrieMap::new);
+        let lists: Vec<&Env> = parent.lists().collect();
+        for (name, value) in lists.into_iter().rev().flat_map(|env| &env.names) {
+            outer.insert_mut(name.clone(), value.clone());
+        }
+        Rc::new(Env { file, names, parent: None, lists: 1, outer: Some(outer), depth })
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.names.get(name)
+        let listed = self.lists().find_map(|env| env.names.iter().rev().find(|(n, _)| n == name));
+        listed.map(|(_, value)| value).or_else(|| self.outer.as_ref()?.get(name))
     }
 
     pub fn all_names(&self) -> Vec<&str> {
-        self.names.keys().map(String::as_str).collect()
+        let listed = self.lists().flat_map(|env| env.names.iter().map(|(name, _)| name.as_str()));
+        listed.chain(self.outer.iter().flat_map(|outer| outer.keys().map(String::as_str))).collect()
+    }
+
+    /// The lists, from the innermost out.
+    fn lists(&self) -> impl Iterator<Item = &Env> {
+        std::iter::successors(Some(self), |env| env.parent.as_deref())
     }
 }
 

@@ -90,15 +90,7 @@ impl Loader<'_> {
             self.incomplete = true;
             self.torn.insert(file);
         }
-        for error in parsed.errors {
-            let at = Origin { file, span: error.span };
-            let diagnostic = Diagnostic::error(Code::Syntax, error.message, at, "here");
-            self.diagnostics.push(match (error.help, error.becomes) {
-                (Some(help), Some(text)) => diagnostic.fix(help, at, text),
-                (Some(help), None) => diagnostic.help(help),
-                (None, _) => diagnostic,
-            });
-        }
+        self.diagnostics.extend(parsed.errors.into_iter().map(|error| Diagnostic::of_syntax(error, file)));
         self.of_the_library_alone(file, &tree);
         self.way.push(path.to_owned());
         let mut brought = Brought::default();
