@@ -262,7 +262,9 @@ impl Elaborator<'_> {
                 let mut names = Vec::new();
                 for input in *inputs {
                     let input_at = Origin { file: env.file, span: input.name.span };
-                    let value = self.model_input(input, data.as_deref(), input_at);
+                    // What broken data would have said of an input is not known.
+                    let told = input.shape.is_some() || data.is_some() || settings.get("data").is_none();
+                    let value = if told { self.model_input(input, data.as_deref(), input_at) } else { Value::Error };
                     names.push((input.name.text.clone(), value));
                 }
                 if names.iter().any(|(_, value)| matches!(value, Value::Error)) {

@@ -42,9 +42,9 @@ impl Module {
         self.tree().items.iter().filter_map(|item| Some((declared(&item.kind)?, item)))
     }
 
-    /// The name that other files see its item by; `None` for one that is private.
+    /// Its items that other files can import.
     fn public(&self) -> impl Iterator<Item = (&Name, &Item)> {
-        self.named().filter(|(name, _)| !is_private(&name.text))
+        self.named().filter(|(name, item)| !is_private(&name.text) && !matches!(item.kind, ItemKind::Names { .. }))
     }
 }
 
