@@ -571,7 +571,9 @@ impl Elaborator<'_> {
     /// Definitions are checked by themselves too, as far as they go without arguments.
     pub(crate) fn unused_items(&mut self, id: FileId, tree: &File) {
         for item in &tree.items {
-            if let ItemKind::Define { name, .. } = &item.kind
+            if let ItemKind::Define { name, .. }
+            | ItemKind::Recipe { name, .. }
+            | ItemKind::Let { params: Some(_), name, .. } = &item.kind
                 && let Some(definition) = self.modules.own(id, &name.text)
             {
                 self.check_definition(&definition);
@@ -607,7 +609,7 @@ fn kind_in_words(kind: &str) -> &'static str {
         "schedule" => "a schedule",
         "mix" => "a mix, or a choice of two by `or`",
         "sampler" => "a sampler",
-        "views" => "views of each sample",
+        "views" => "a way of seeing each sample several times, as `clips` is",
         _ => "something else",
     }
 }

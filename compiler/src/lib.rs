@@ -168,7 +168,9 @@ pub fn check(spec: &Spec<'_>) -> Compiled {
         let mut settings = settings.clone();
         elaborator.set_from_outside(&mut settings, &set);
         experiment = elaborator.experiment(file, &tree, &settings);
-        elaborator.unused_items(file, &tree);
+        let mut files: Vec<_> = trees.iter().collect();
+        files.sort_by_key(|(file, _)| **file);
+        files.into_iter().for_each(|(file, tree)| elaborator.unused_items(*file, tree));
         if settings.model.is_none() && spec.which == Which::Base && !names.is_empty() {
             elaborator.say_which_variants(&names);
         } else if settings.model.is_none() {
