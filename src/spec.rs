@@ -157,7 +157,7 @@ impl Files for Disk {
             _ => Unreadable::Wrong(format!("cannot be read: {error}")),
         })?;
         if bytes.len() as u64 > LARGEST {
-            return Err(Unreadable::Wrong("is too large to be a spec: at most 16 MiB are read".into()));
+            return Err(Unreadable::Wrong("is too large to be a spec: at most 4 MiB are read".into()));
         }
         match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => Ok(text),
