@@ -183,7 +183,7 @@ fn run_spec(run: &Path, context: &Context) -> Result<PathBuf, Exit> {
 /// The variant, and what the command line set, when the run began.
 fn run_settings(run: &Path, context: &Context) -> Result<(Variant, Vec<Override>), Exit> {
     let lock = Lock::read(run).map_err(|failure| context.failed(&failure))?;
-    Ok((Variant { variant: lock.variant }, lock.set))
+    Ok((Variant { variant: lock.variant, of_run: Some(run.to_path_buf()) }, lock.set))
 }
 
 /// Where data that lmvc draws itself is kept, beside the runs that use it.
