@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::value_parser;
-use lmv_compiler::config::Config;
-use lmv_compiler::graph::Filling;
 use lmv_compiler::library;
 use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
@@ -18,13 +16,14 @@ use lmv_runtime::training::atomic_file::write_atomic;
 use lmv_runtime::training::engine::{Outcome, Training};
 use lmv_runtime::training::lock::{self, Lock};
 use lmv_runtime::training::run_folder::RunFolder;
+use serde_json::json;
 
 use crate::config;
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
-use crate::locate::Locate;
-use crate::progress::{Progress, measured};
-use crate::spec::{self, Checked, Override, Set};
+use crate::locate::{self, Locate};
+use crate::progress::{Progress, by_name, measured};
+use crate::spec::{self, Checked, Override, Set, Variant};
 
 /// The folder that runs go into where nothing else is said.
 pub const RUNS: &str = "runs";
@@ -35,6 +34,8 @@ pub struct Args {
     /// The spec; with --resume it is the one in the run folder
     #[arg(required_unless_present = "resume")]
     spec: Option<PathBuf>,
+    #[command(flatten)]
+    variant: Variant,
     /// Passes over the data, in place of the recipe's
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     epochs: Option<u32>,
@@ -50,7 +51,7 @@ pub struct Args {
     #[command(flatten)]
     device: Device,
     /// Goes on with a run that was stopped or killed; its spec and settings stay what they were
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["spec", "epochs", "batch", "seed", "set", "out", "name"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["spec", "variant", "epochs", "batch", "seed", "set", "out", "name"])]
     resume: Option<PathBuf>,
     #[command(flatten)]
     set: Set,
@@ -73,6 +74,8 @@ pub struct Job<'a> {
     pub spec: &'a Checked,
     /// Where the spec is.
     pub spec_path: &'a Path,
+    /// Which variant of it.
+    pub variant: &'a Variant,
     /// What `--set`, `--epochs` and `--batch` set; already in the spec.
     pub overrides: &'a [Override],
     /// Where names of data and weights lead.
@@ -95,7 +98,7 @@ pub enum Target<'a> {
     New {
         /// `--out`.
         root: &'a Path,
-        /// `--name`, else the spec's file name without its ending.
+        /// `--name`, else the spec's file name without its ending, with the variant behind it.
         name: String,
     },
     /// To the folder of a run that goes on.
@@ -114,21 +117,22 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         // clap asks for one of the two.
         (None, None) => return Err(context.wrong_command(&Message::error("there is no spec to train"))),
     };
-    let overrides = match &args.resume {
-        Some(run) => run_overrides(run, context)?,
-        None => overrides(args),
+    let (variant, overrides) = match &args.resume {
+        Some(run) => run_settings(run, context)?,
+        None => (args.variant.clone(), overrides(args)),
     };
-    let spec = spec::checked(&spec_path, &overrides, context)?;
+    let spec = spec::checked(&spec_path, &variant, &overrides, context)?;
     if spec.experiment.train.is_none() {
         let message = Message::error("this spec says nothing about training").about(spec_path.display().to_string());
         context.tell(&message.help("add a recipe, for example `train = one_cycle()`"));
         return Err(Exit::WrongSpec);
     }
     runnable::check(&spec.experiment, Purpose::Training).map_err(|failure| context.failed(&failure))?;
-    let places = args.locate.places(&spec_path, context)?;
+    let places = args.locate.places(&spec_path, &spec.experiment, context)?;
     let job = Job {
         spec: &spec,
         spec_path: &spec_path,
+        variant: &variant,
         overrides: &overrides,
         places: &places,
         device: args.device.device,
@@ -148,7 +152,13 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
 }
 
 fn name(args: &Args, spec: &Path) -> String {
-    let stem = || spec.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let stem = || {
+        let stem = spec.file_stem()?.to_string_lossy().into_owned();
+        Some(match &args.variant.variant {
+            Some(variant) => format!("{stem}-{variant}"),
+            None => stem,
+        })
+    };
     args.name.clone().or_else(stem).unwrap_or_else(|| "run".into())
 }
 
@@ -170,9 +180,10 @@ fn run_spec(run: &Path, context: &Context) -> Result<PathBuf, Exit> {
     Err(context.wrong_command(&message))
 }
 
-/// What the command line set when the run began.
-fn run_overrides(run: &Path, context: &Context) -> Result<Vec<Override>, Exit> {
-    Lock::read(run).map(|lock| lock.set).map_err(|failure| context.failed(&failure))
+/// The variant, and what the command line set, when the run began.
+fn run_settings(run: &Path, context: &Context) -> Result<(Variant, Vec<Override>), Exit> {
+    let lock = Lock::read(run).map_err(|failure| context.failed(&failure))?;
+    Ok((Variant { variant: lock.variant, of_run: Some(run.to_path_buf()) }, lock.set))
 }
 
 /// Where data that lmvc draws itself is kept, beside the runs that use it.
@@ -189,7 +200,15 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             // A place that is missing is told before there is a folder that says a run began.
             let places = places_of(job)?;
             let folder = RunFolder::create(root, name)?;
-            write_atomic(folder.path().join("spec.lmv"), |out| out.write_all(job.spec.text.as_bytes()))?;
+            let files = job.spec.compiled.folder();
+            if files.len() > 1 {
+                let imports = folder.path().join("imports");
+                std::fs::create_dir(&imports)
+                    .map_err(|error| Failure::at(&imports, format!("this folder cannot be made: {error}")))?;
+            }
+            for (path, text) in files {
+                write_atomic(folder.path().join(path), |out| out.write_all(text.as_bytes()))?;
+            }
             write_atomic(folder.path().join(config::NAME), |out| out.write_all(places.as_bytes()))?;
             (folder, new_lock(job, device), (*root).to_path_buf())
         }
@@ -207,6 +226,7 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
         }
     };
     let run = folder.path().display().to_string();
+    context.event("run", json!({ "folder": run }));
     let stop = interruption();
     let training = Training {
         experiment: &job.spec.experiment,
@@ -221,6 +241,9 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
     };
     match device::run(device, training)? {
         Outcome::Done { whole, metrics, best } => {
+            let found = best.map(|(value, epoch)| json!({ "value": value, "epoch": epoch + 1 }));
+            context
+                .event("done", json!({ "whole": whole, "folder": run, "metrics": by_name(&metrics), "best": found }));
             let measured: Vec<String> =
                 metrics.iter().map(|(name, value)| format!("{name} {}", measured(name, *value))).collect();
             let measured = measured.join(", ");
@@ -235,12 +258,14 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             }
             context.remark(&format!("the run is in {run}"));
             context.remark(&format!(
-                "next: `lmvc show {}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
-                job.spec_path.display()
+                "next: `lmvc show {}{}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
+                job.spec_path.display(),
+                job.variant.variant.iter().map(|name| format!(" --variant {name}")).collect::<String>()
             ));
             Ok(true)
         }
         Outcome::Interrupted => {
+            context.event("interrupted", json!({ "folder": run }));
             context.remark(&format!("\ninterrupted; go on by `lmvc train --resume {run}`"));
             Ok(false)
         }
@@ -249,14 +274,19 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
 
 /// What a run that begins now is made of; the runtime adds what it reads.
 fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
+    let mut imports: BTreeMap<String, String> =
+        job.spec.compiled.folder().into_iter().map(|(path, text)| (path, lock::hash(text.as_bytes()))).collect();
+    let spec = imports.remove("spec.lmv").unwrap_or_default();
     Lock {
         lmvc: env!("CARGO_PKG_VERSION").into(),
         seed: job.seed.unwrap_or(0),
         device: device.to_string(),
+        variant: job.variant.variant.clone(),
         set: job.overrides.to_vec(),
         steps: job.steps,
         checkpoint_steps: job.checkpoint_steps,
-        spec: lock::hash(job.spec.text.as_bytes()),
+        spec,
+        imports,
         library: lock::hash(library::fingerprint_text().as_bytes()),
         data: String::new(),
         weights: BTreeMap::new(),
@@ -269,15 +299,11 @@ fn places_of(job: &Job<'_>) -> Result<String, Failure> {
     let mut paths = toml::Table::new();
     let mut weights = toml::Table::new();
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
-    if let Some(Config::Path(name)) = job.spec.experiment.data.as_ref().and_then(|data| data.arguments.get("root")) {
-        paths.insert(name.clone(), absolute(job.places.paths.resolve(name)?).into());
+    for name in locate::data_names(&job.spec.experiment) {
+        paths.insert(name.to_owned(), absolute(job.places.paths.resolve(name)?).into());
     }
-    for parameter in &job.spec.experiment.graph.parameters {
-        if let Some(Filling::Block { weights: name, .. } | Filling::Named { weights: name, .. }) = &parameter.filled_by
-            && !weights.contains_key(name)
-        {
-            weights.insert(name.clone(), absolute(job.places.weights.resolve(name)?).into());
-        }
+    for name in locate::weight_names(&job.spec.experiment) {
+        weights.insert(name.to_owned(), absolute(job.places.weights.resolve(name)?).into());
     }
     let table = toml::Table::from_iter([("paths".to_owned(), paths.into()), ("weights".to_owned(), weights.into())]);
     Ok(format!("# Where the names of spec.lmv led on the machine of this run.\n{table}"))

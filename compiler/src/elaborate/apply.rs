@@ -13,6 +13,7 @@ use super::{Elaborator, Fill, MOST_NODES, Place};
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::graph::Stream;
+use crate::modules::Found;
 use crate::size::Size;
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, EnvRef, Layer, LayerKind, Llm, Made, ScopeRef, StreamValue, Value};
@@ -104,7 +105,7 @@ impl Elaborator<'_> {
                 };
                 let mut value = input;
                 for step in steps {
-                    let step_at = origin_of(step).filter(|origin| origin.file == at.file).unwrap_or(at);
+                    let step_at = origin_of(step).filter(|origin| self.is_shown(*origin, at)).unwrap_or(at);
                     let made = made_by(step, step_at);
                     value = self.apply(step, value, Seat::Below(scope), step_at);
                     value = remade(value, &made);
@@ -190,6 +191,12 @@ impl Elaborator<'_> {
         }
     }
 
+    /// Whether a layer that is applied at `at` is shown where it was written: in the same file, or in another one of the
+    /// user's.
+    fn is_shown(&self, written: Origin, at: Origin) -> bool {
+        written.file == at.file || !self.sources.get(written.file).library
+    }
+
     /// `x >> (f, g)` runs both on x; `(x, y) >> (f, g)` runs each on its own.
     fn fan(&mut self, items: &[Value], input: &Value, seat: Seat<'_>, at: Origin) -> Value {
         let inputs: Vec<Value> = match input {
@@ -209,7 +216,8 @@ impl Elaborator<'_> {
             .iter()
             .zip(inputs)
             .map(|(item, input)| {
-                self.apply(item, input, Seat::Below(scope), origin_of(item).filter(|o| o.file == at.file).unwrap_or(at))
+                let item_at = origin_of(item).filter(|origin| self.is_shown(*origin, at)).unwrap_or(at);
+                self.apply(item, input, Seat::Below(scope), item_at)
             })
             .collect();
         if outputs.iter().any(|output| matches!(output, Value::Error)) { Value::Error } else { Value::Tuple(outputs) }
@@ -237,7 +245,10 @@ impl Elaborator<'_> {
     ) -> Value {
         // `extern llm llama(…) : llama_block` names the layer that its blocks are.
         let block = match llm.definition.signature().map(|signature| &signature.output.kind) {
-            Some(TypeKind::Named(name, _)) => self.library.get(&name.text).cloned(),
+            Some(TypeKind::Named(name, _)) => match self.modules.find(llm.definition.file, &name.text) {
+                Found::One(block) => Some(block),
+                _ => None,
+            },
             _ => None,
         };
         let Some(block) = block else {
