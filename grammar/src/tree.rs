@@ -226,13 +226,19 @@ impl Builder {
                 while let Some(part) = parts.next_if(Rule::name) {
                     rest.push(self.name(part));
                 }
+                deeper(0, rest.len(), parts.whole)?;
                 ItemKind::Setting { name, rest, value: self.expr(parts.take()?, 0)? }
             }
             Rule::use_item => ItemKind::Use {
                 keyword: self.span(&parts.take()?),
                 from: match parts.take()? {
                     file if file.as_rule() == Rule::string => UsePath::File(self.literal(&file)),
-                    module => UsePath::Module(self.parts(module).all(|name| Ok(self.name(name)))?),
+                    module => {
+                        let span = self.span(&module);
+                        let path = self.parts(module).all(|name| Ok(self.name(name)))?;
+                        deeper(0, path.len(), span)?;
+                        UsePath::Module(path)
+                    }
                 },
                 names: parts.next().map(|names| self.parts(names).all(|name| self.use_name(name))).transpose()?,
             },

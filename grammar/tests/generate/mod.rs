@@ -33,7 +33,7 @@ fn word() -> BoxedStrategy<String> {
         4 => prop::sample::select(vec!["x", "d", "T", "heads", "_own", "a1"]),
         2 => prop::sample::select(vec![
             "layer", "use", "variant", "for", "in", "of", "model", "recipe", "flops", "require", "not_yet_run", "if",
-            "repeat", "extern", "names", "llm", "dataset", "order", "asp", "e5", "import",
+            "buffer", "repeat", "extern", "names", "llm", "dataset", "order", "asp", "e5", "import",
         ]),
         1 => Just("a_name_that_takes_up_a_good_part_of_a_line"),
     ]
@@ -183,6 +183,7 @@ fn fact() -> impl Strategy<Value = Fact> {
             rest,
             span: NOWHERE
         }),
+        (name(), ty(), expr()).prop_map(|(name, shape, init)| Fact::Buffer { name, shape, init: Box::new(init) }),
         (name(), ty(), expr()).prop_map(|(name, shape, init)| Fact::Buffer { name, shape, init: Box::new(init) }),
         (name(), ty(), expr(), prop::option::of(expr())).prop_map(|(name, shape, init, when)| Fact::Weight {
             name,
