@@ -6,13 +6,15 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::context::{Context, Exit};
-use crate::spec;
+use crate::spec::{self, Variant};
 
 /// Print a stage of the compilation as JSON
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The spec
     spec: PathBuf,
+    #[command(flatten)]
+    variant: Variant,
     /// Which stage
     #[arg(long, value_enum, value_name = "STAGE")]
     emit: Stage,
@@ -40,10 +42,10 @@ fn emit(args: &Args, context: &Context) -> Result<(), Exit> {
             let parsed = lmv_grammar::parse(&text);
             match parsed.errors.is_empty() {
                 true => context.print(&json(&parsed.file)),
-                false => Err(spec::checked(&args.spec, &[], context).err().unwrap_or(Exit::WrongSpec)),
+                false => Err(spec::checked(&args.spec, &args.variant, &[], context).err().unwrap_or(Exit::WrongSpec)),
             }
         }
-        Stage::Graph => context.print(&json(&spec::checked(&args.spec, &[], context)?.experiment)),
+        Stage::Graph => context.print(&json(&spec::checked(&args.spec, &args.variant, &[], context)?.experiment)),
     }
 }
 

@@ -123,6 +123,9 @@ impl Config {
                 "mix" => "a mix",
                 "sampler" => "a sampler",
                 "init" => "an initialisation",
+                "group" => "a group of parameters",
+                "scale" => "a factor on a learning rate",
+                "views" => "views of a sample",
                 _ => "a configured part",
             },
         }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use lmv_compiler::Compiled;
 use lmv_compiler::graph::{Graph, Node};
+use lmv_compiler::library;
 use lmv_grammar::ast::{Fact, ItemKind};
 
 /// A layer, or layers below one path.
@@ -60,11 +60,11 @@ pub struct Counter<'a> {
 }
 
 impl<'a> Counter<'a> {
-    /// For the graph of a compilation.
-    pub fn new(graph: &'a Graph, compiled: &Compiled) -> Self {
-        let trees = compiled.sources.iter().map(|(_, source)| &source.tree);
-        let costly = trees
-            .flat_map(|tree| &tree.items)
+    /// For a graph.
+    pub fn new(graph: &'a Graph) -> Self {
+        let costly = library::modules()
+            .iter()
+            .flat_map(|module| &module.tree().items)
             .filter_map(|item| match &item.kind {
                 ItemKind::Extern { name, facts, .. } => {
                     facts.iter().any(|fact| matches!(fact, Fact::Flops(_))).then(|| name.text.clone())

@@ -209,7 +209,15 @@ impl Elaborator<'_> {
                 };
                 let text = self.sources.text(required).trim_start_matches("require").trim().to_owned();
                 let message = format!("`{}` needs {text}", definition.name);
-                self.report(Diagnostic::error(Code::OutOfRange, message, at, label).also(required, "declared here"));
+                let mut diagnostic =
+                    Diagnostic::error(Code::OutOfRange, message, at, label).also(required, "declared here");
+                // What the others come to that are named and do not stand there as numbers.
+                for other in exprs().filter_map(named) {
+                    if let (true, Value::Config(value)) = (about.is_some_and(|a| a.name != other.name), &other.value) {
+                        diagnostic = diagnostic.note(format!("`{}` is {value}", other.name));
+                    }
+                }
+                self.report(diagnostic);
                 break;
             }
         }
