@@ -24,6 +24,7 @@ pub mod files;
 pub mod fix;
 pub mod graph;
 pub mod library;
+pub mod manual;
 mod measures;
 mod modules;
 mod near;
@@ -33,6 +34,7 @@ pub mod size;
 pub mod source;
 mod value;
 mod variants;
+pub mod vocabulary;
 
 use std::sync::Arc;
 
