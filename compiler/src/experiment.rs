@@ -191,7 +191,9 @@ impl Elaborator<'_> {
                 fields.push((name.text.clone(), self.standing(ty, &env, at)?));
             }
         }
-        Some(Rc::new(Data { call, origin: at, fields }))
+        // What a file changes in the data of another is what the streams are due to.
+        let origin = changes.iter().rev().find_map(|change| change.of_at).unwrap_or(at);
+        Some(Rc::new(Data { call, origin, fields }))
     }
 
     /// A part of the library of the wanted kind; what is none is reported under `message`.

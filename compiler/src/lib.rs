@@ -208,6 +208,7 @@ pub fn check(spec: &Spec<'_>) -> Compiled {
         found.retain(|diagnostic| !of_what_is_missing.contains(&diagnostic.code));
     }
     diagnostics.append(&mut found);
+    diagnostics.truncate(elaborate::MOST_ERRORS);
     diagnostics.sort_by_key(|diagnostic| {
         diagnostic.labels.first().map_or((true, FileId(usize::MAX), 0), |label| {
             (label.origin.file != file, label.origin.file, label.origin.span.start)
