@@ -1,5 +1,10 @@
 //! Calls: what a definition is once its arguments are there, and what is left of a value that is a setting.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use lmv_grammar::ast::{Arg, Expr, ExprKind, ItemKind, Name};
+
 use super::binding::names;
 use super::{Elaborator, Place};
 use crate::codes::Code;
@@ -9,9 +14,6 @@ use crate::graph::LlmSizes;
 use crate::shape::Dim;
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, Layer, LayerKind, Llm, Mark, Recipe, Value};
-use lmv_grammar::ast::{Arg, Expr, ExprKind, ItemKind, Name};
-use std::collections::BTreeMap;
-use std::rc::Rc;
 
 impl Elaborator<'_> {
     pub(super) fn call(&mut self, callee: &Expr, args: &[Arg], place: &Place, at: Origin) -> Value {
