@@ -24,15 +24,18 @@ pub mod files;
 pub mod fix;
 pub mod graph;
 pub mod library;
+pub mod manual;
 mod measures;
 mod modules;
 mod near;
+mod recipe;
 mod settings;
 pub mod shape;
 pub mod size;
 pub mod source;
 mod value;
 mod variants;
+pub mod vocabulary;
 
 use std::sync::Arc;
 
@@ -42,9 +45,10 @@ use crate::codes::Code;
 pub use crate::declared_only::DeclaredOnly;
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::Elaborator;
-pub use crate::experiment::{Experiment, Field, Recipe};
+pub use crate::experiment::{Experiment, Field};
 use crate::files::{Files, NoFiles};
 use crate::modules::{Import, Loaded, Modules};
+pub use crate::recipe::Recipe;
 use crate::settings::{Override, Settings};
 use crate::source::{FileId, Origin, Source, Sources};
 use crate::variants::{Findings, Variant};
@@ -207,6 +211,7 @@ pub fn check(spec: &Spec<'_>) -> Compiled {
         found.retain(|diagnostic| !of_what_is_missing.contains(&diagnostic.code));
     }
     diagnostics.append(&mut found);
+    diagnostics.truncate(elaborate::MOST_ERRORS);
     diagnostics.sort_by_key(|diagnostic| {
         diagnostic.labels.first().map_or((true, FileId(usize::MAX), 0), |label| {
             (label.origin.file != file, label.origin.file, label.origin.span.start)
