@@ -53,9 +53,8 @@ use crate::settings::{Override, Settings};
 use crate::source::{FileId, Origin, Source, Sources};
 use crate::variants::{Findings, Variant};
 
-/// The steps of all variants together stop at so many times the steps that one spec may take: all of them take some
-/// seconds at most.
-const STEPS_OF_VARIANTS: usize = 1;
+/// The steps of all variants together stop at so many times the steps that one spec may take.
+const STEPS_OF_VARIANTS: usize = 4;
 
 /// A spec, and what is wanted of it.
 #[derive(Clone, Copy)]

