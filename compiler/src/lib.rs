@@ -6,6 +6,7 @@
 //!    (`elaborate/eval`), arguments meet parameters (`elaborate/binding`), layers are put onto streams
 //!    (`elaborate/apply`), shapes are held against signatures (`elaborate/matching`).
 //! 3. What falls out is an [`Experiment`] with its [`graph::Graph`], or [`diagnostic::Diagnostic`]s.
+//! 4. [`passes::Passes::plan`] makes a [`plan::Plan`] of the graph, which the runtime lowers.
 //!
 //! Nothing here touches a file, a clock or a tensor.
 
@@ -16,6 +17,8 @@ mod elaborate;
 pub mod experiment;
 pub mod graph;
 pub mod library;
+pub mod passes;
+pub mod plan;
 pub mod shape;
 pub mod source;
 mod value;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn_flex::Flex;
+use lmv_compiler::passes::Passes;
 
 use crate::error::{Failure, Result};
 use crate::kernels::Kernels;
@@ -75,6 +76,11 @@ pub fn settle(choice: DeviceChoice) -> Result<(DeviceChoice, Option<String>)> {
         }
         DeviceChoice::Cuda(n) => Ok((DeviceChoice::Cuda(n), None)),
     }
+}
+
+/// The passes that pay on a settled device.
+pub fn passes(_device: DeviceChoice) -> Passes {
+    Passes::ALL
 }
 
 /// Does the work on a settled device.
