@@ -1,8 +1,14 @@
 //! `lmvc check SPEC…`
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use crate::context::{Context, Exit};
+use lmv_compiler::Compiled;
+use lmv_compiler::fix::{Change, Fixed, fix};
+use lmv_runtime::training::atomic_file::write_atomic;
+use serde_json::json;
+
+use crate::context::{Context, Exit, Message, MessageFormat};
 use crate::spec;
 use crate::units::counted;
 
@@ -14,15 +20,26 @@ pub struct Args {
     /// The specs
     #[arg(required = true, value_name = "SPEC")]
     specs: Vec<PathBuf>,
+    /// Mends what can only have been meant in one way, in the files themselves: misspelt names, widths with one number
+    /// that fits; says what it changed
+    #[arg(long)]
+    fix: bool,
 }
 
 /// Checks all specs, also those after a wrong one.
 pub fn run(args: &Args, context: &Context) -> Exit {
-    let (mut worst, mut errors, mut wrong) = (Exit::Done, 0, 0);
+    let (mut worst, mut errors, mut wrong, mut mended) = (Exit::Done, 0, 0, 0);
     for path in &args.specs {
-        let (exit, found) = match spec::compile(path, &[], context) {
-            Ok((_, compiled)) if compiled.experiment.is_some() => (Exit::Done, 0),
-            Ok((_, compiled)) => (spec::verdict(&compiled), compiled.diagnostics.len()),
+        let compiled = match args.fix {
+            false => spec::compile(path, &[], context).map(|(_, compiled)| (compiled, 0)),
+            true => mend(path, context),
+        };
+        let (exit, found) = match compiled {
+            Ok((compiled, changes)) => {
+                mended += changes;
+                let sound = compiled.experiment.is_some();
+                (if sound { Exit::Done } else { spec::verdict(&compiled) }, compiled.diagnostics.len())
+            }
             // The reader of the messages has left.
             Err(Exit::Done) => return Exit::Done,
             Err(exit) => (exit, 1),
@@ -32,10 +49,62 @@ pub fn run(args: &Args, context: &Context) -> Exit {
         wrong += usize::from(found > 0);
     }
     let specs = args.specs.len();
+    let mended = if mended > 0 { format!("{} mended, ", counted(mended, "place", "places")) } else { String::new() };
     context.remark(&match errors {
-        0 => format!("{} checked: no errors", counted(specs, "spec", "specs")),
-        _ if specs == 1 => format!("1 spec checked: {}", counted(errors, "error", "errors")),
-        _ => format!("{specs} specs checked: {} in {wrong} of them", counted(errors, "error", "errors")),
+        0 => format!("{} checked: {mended}no errors", counted(specs, "spec", "specs")),
+        _ if specs == 1 => format!("1 spec checked: {mended}{}", counted(errors, "error", "errors")),
+        _ => format!("{specs} specs checked: {mended}{} in {wrong} of them", counted(errors, "error", "errors")),
     });
     worst
+}
+
+/// Mends the spec at `path` as far as that is safe, and tells what was changed and what is still wrong. Gives what the
+/// compiler makes of it now, and how many places were changed.
+fn mend(path: &Path, context: &Context) -> Result<(Compiled, usize), Exit> {
+    let text = spec::read(path, context)?;
+    let Fixed { text: after, changes, compiled } = fix(&text, |text| spec::compile_text(path, text, &[]));
+    if !changes.is_empty() {
+        write(path, &text, &after, context)?;
+        changes.iter().try_for_each(|change| told(path, change, context))?;
+    }
+    spec::tell_all(&compiled, context)?;
+    Ok((compiled, changes.len()))
+}
+
+/// Replaces the text of a spec, which was `before` when it was read. A link stays one, and permissions stay.
+fn write(path: &Path, before: &str, after: &str, context: &Context) -> Result<(), Exit> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let (permissions, now) = (fs::metadata(&target).map(|data| data.permissions()), fs::read(&target));
+    let failed = |message: Message| {
+        context.tell(&message.about(path.display().to_string()));
+        Exit::Failed
+    };
+    if now.is_ok_and(|now| now != before.as_bytes()) {
+        return Err(failed(Message::error("this file was changed while it was being checked, and was left as it is")));
+    }
+    if permissions.as_ref().is_ok_and(fs::Permissions::readonly) {
+        let message = Message::error("this file may not be written, and has mistakes that `--fix` could mend");
+        return Err(failed(message.help("make it writable, or leave `--fix` out to see them")));
+    }
+    write_atomic(&target, |out| out.write_all(after.as_bytes())).map_err(|failure| context.failed(&failure))?;
+    match permissions.and_then(|permissions| fs::set_permissions(&target, permissions)) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(failed(Message::error(format!("it was mended, and lost its permissions: {error}")))),
+    }
+}
+
+fn told(path: &Path, change: &Change, context: &Context) -> Result<(), Exit> {
+    let Change { line, column, before, after, code } = change;
+    let file = path.display();
+    match context.message_format {
+        MessageFormat::Human => {
+            context.remark(&format!("fixed[{code}]: {file}:{line}:{column}: `{before}` is now `{after}`"));
+            Ok(())
+        }
+        MessageFormat::Json => context.print(&format!(
+            "{}\n",
+            json!({ "fixed": { "code": code, "file": file.to_string(), "line": line, "column": column,
+                               "before": before, "after": after } })
+        )),
+    }
 }

@@ -7,6 +7,7 @@ use lmv_runtime::error::Failure;
 use lmv_runtime::evaluation::Evaluation;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
+use lmv_runtime::runnable::{self, Purpose};
 use lmv_runtime::training::lock::{self, Lock};
 
 use crate::context::{Context, Exit, Message, MessageFormat};
@@ -60,6 +61,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         context.tell(&message.help("list what is measured, for example `eval = [top1]`"));
         return Err(Exit::WrongSpec);
     }
+    runnable::check(&spec.experiment, Purpose::Evaluation).map_err(|failure| context.failed(&failure))?;
     existing(&args.checkpoint, context)?;
     let places = args.locate.places(&args.spec, context)?;
     let job = Job { spec: &spec, checkpoint: &args.checkpoint, places: &places, device: args.device.device };

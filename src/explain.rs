@@ -31,7 +31,11 @@ pub fn run(args: &Args, context: &Context) -> Exit {
         if let Some(doc) = doc {
             text += &format!("{}\n\n", doc.trim());
         }
-        text += &format!("{}\n\n{}\n", Paint::Strong.on(&written, color), Paint::Faint.on(file, color));
+        text += &format!("{}\n\n", Paint::Strong.on(&written, color));
+        if library::not_yet_run().iter().any(|(_, name)| name == what) {
+            text += "It cannot run yet: it is declared, and its part in Rust is not written.\n\n";
+        }
+        text += &format!("{}\n", Paint::Faint.on(file, color));
         return context.print(&text).into();
     }
     let upper = what.to_ascii_uppercase();
@@ -71,7 +75,7 @@ fn name(kind: &ItemKind) -> Option<String> {
         | ItemKind::Recipe { name, .. }
         | ItemKind::Llm { name, .. }
         | ItemKind::Names { name, .. } => Some(name.text.clone()),
-        ItemKind::Setting { .. } | ItemKind::Model { .. } => None,
+        ItemKind::Setting { .. } | ItemKind::Model { .. } | ItemKind::Use { .. } | ItemKind::Variant { .. } => None,
     }
 }
 

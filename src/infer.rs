@@ -8,6 +8,7 @@ use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::inference::Inference;
 use lmv_runtime::network::find_tap;
 use lmv_runtime::places::Places;
+use lmv_runtime::runnable::{self, Purpose};
 
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
@@ -66,6 +67,7 @@ pub fn run(args: &Args, context: &Context) -> Exit {
 
 fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let spec = spec::checked(&args.spec, &[], context)?;
+    runnable::check(&spec.experiment, Purpose::Inference).map_err(|failure| context.failed(&failure))?;
     for tap in &args.tap {
         if let Err(failure) = find_tap(&spec.experiment.graph.taps, tap) {
             return Err(context.wrong_command(&Message::from(&failure)));

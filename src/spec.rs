@@ -50,11 +50,19 @@ pub fn checked(path: &Path, overrides: &[Override], context: &Context) -> Result
 /// Reads and compiles the spec at `path`, and tells its diagnostics. Only a file that cannot be read is an `Err`.
 pub fn compile(path: &Path, overrides: &[Override], context: &Context) -> Result<(String, Compiled), Exit> {
     let text = read(path, context)?;
-    let compiled = lmv_compiler::compile(&path.display().to_string(), &text, overrides);
-    for diagnostic in &compiled.diagnostics {
-        tell(diagnostic, &compiled.sources, context)?;
-    }
+    let compiled = compile_text(path, &text, overrides);
+    tell_all(&compiled, context)?;
     Ok((text, compiled))
+}
+
+/// Compiles `text` as what the spec at `path` says.
+pub fn compile_text(path: &Path, text: &str, overrides: &[Override]) -> Compiled {
+    lmv_compiler::compile(&path.display().to_string(), text, overrides)
+}
+
+/// Tells the diagnostics of a compilation.
+pub fn tell_all(compiled: &Compiled, context: &Context) -> Result<(), Exit> {
+    compiled.diagnostics.iter().try_for_each(|diagnostic| tell(diagnostic, &compiled.sources, context))
 }
 
 /// How a command ends that a compilation without a result ends.

@@ -13,6 +13,7 @@ use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
+use lmv_runtime::runnable::{self, Purpose};
 use lmv_runtime::training::atomic_file::write_atomic;
 use lmv_runtime::training::engine::{Outcome, Training};
 use lmv_runtime::training::lock::{self, Lock};
@@ -123,6 +124,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         context.tell(&message.help("add a recipe, for example `train = one_cycle()`"));
         return Err(Exit::WrongSpec);
     }
+    runnable::check(&spec.experiment, Purpose::Training).map_err(|failure| context.failed(&failure))?;
     let places = args.locate.places(&spec_path, context)?;
     let job = Job {
         spec: &spec,

@@ -67,6 +67,52 @@ fn checking_goes_on_after_a_wrong_spec() {
 }
 
 #[test]
+fn fix_mends_what_is_evident_and_tells_the_rest() {
+    let wrong = "model = vit_smal >> head\ndata = imagenet\neval = [top2]\n";
+    let folder = folder(&[("a.lmv", wrong.as_bytes()), ("b.lmv", b"// as it was\nmodel = vit_small >> head\n")]);
+    let output = lmvc(&folder, &["check", "--fix", "a.lmv", "b.lmv"]);
+    let said = err(&output);
+    assert_eq!((code(&output), out(&output)), (1, String::new()), "{said}");
+    assert!(said.starts_with("fixed[E0201]: a.lmv:1:9: `vit_smal` is now `vit_small`\n"), "{said}");
+    assert!(said.contains("a.lmv:3:9"), "{said}");
+    assert!(said.ends_with("2 specs checked: 1 place mended, 1 error in 1 of them\n"), "{said}");
+    let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("it is there");
+    assert_eq!(text("a.lmv"), wrong.replace("vit_smal ", "vit_small "));
+    assert_eq!(text("b.lmv"), "// as it was\nmodel = vit_small >> head\n");
+    let names: Vec<_> = std::fs::read_dir(folder.path()).expect("the folder").collect();
+    assert_eq!(names.len(), 2, "nothing is left beside them: {names:?}");
+}
+
+#[test]
+fn fix_tells_programs_what_it_changed() {
+    let folder = folder(&[("a.lmv", WRONG.as_bytes())]);
+    let output = lmvc(&folder, &["check", "--fix", "a.lmv", "--message-format", "json"]);
+    let change = &objects(&output)[0]["fixed"];
+    assert_eq!((&change["line"], &change["column"]), (&1.into(), &9.into()));
+    assert_eq!((&change["before"], &change["after"]), (&"vit_smal".into(), &"vit_small".into()));
+}
+
+#[test]
+#[cfg(unix)]
+fn fix_keeps_links_and_permissions_and_leaves_what_it_may_not_write() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = folder(&[("a.lmv", b"model = vit_smal >> head\n"), ("closed.lmv", b"model = vit_smal >> head\n")]);
+    let at = |name: &str| folder.path().join(name);
+    let mode = |name: &str, mode| std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode));
+    mode("a.lmv", 0o640).expect("its permissions");
+    mode("closed.lmv", 0o444).expect("its permissions");
+    symlink("a.lmv", at("link.lmv")).expect("a link");
+    assert_eq!(code(&lmvc(&folder, &["check", "--fix", "link.lmv"])), 0);
+    assert!(std::fs::symlink_metadata(at("link.lmv")).expect("the link").is_symlink());
+    assert_eq!(std::fs::metadata(at("a.lmv")).expect("the file").permissions().mode() & 0o777, 0o640);
+    assert_eq!(std::fs::read_to_string(at("a.lmv")).expect("the file"), "model = vit_small >> head\n");
+    let output = lmvc(&folder, &["check", "--fix", "closed.lmv"]);
+    assert_eq!(code(&output), 3, "{}", err(&output));
+    assert!(err(&output).contains("this file may not be written"), "{}", err(&output));
+    assert_eq!(std::fs::read_to_string(at("closed.lmv")).expect("the file"), "model = vit_smal >> head\n");
+}
+
+#[test]
 fn a_diagnostic_for_programs_has_the_keys_of_the_design() {
     let folder = folder(&[("a.lmv", WRONG.as_bytes())]);
     let output = lmvc(&folder, &["check", "a.lmv", "--message-format", "json"]);

@@ -24,6 +24,12 @@ pub enum Config {
     Unknown(String),
     /// `[a, b]`.
     List(Vec<Config>),
+    /// `{ answer: cross_entropy, pose: 0.1 * mse }`.
+    Record(BTreeMap<String, Config>),
+    /// `a + b`, of losses.
+    Sum(Vec<Config>),
+    /// `0.1 * a`, of a loss.
+    Scaled(f64, Box<Config>),
     /// One of two at random.
     Either(Box<Config>, Box<Config>),
     /// An `extern` of the library that is neither layer nor language model, with its arguments.
@@ -42,6 +48,18 @@ pub struct Call {
     /// What a `with { … }` behind it adds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub with: BTreeMap<String, Config>,
+    /// For a loss or a metric, what it is held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<On>,
+}
+
+/// What a loss or metric is taken of: parts of its own by the names of outputs of the model and fields of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct On {
+    /// Outputs of the model, in the order in which the declaration takes them.
+    pub outputs: Vec<String>,
+    /// Fields of the data, the same.
+    pub fields: Vec<String>,
 }
 
 impl Call {
@@ -92,6 +110,8 @@ impl Config {
             Config::Path(_) => "a path",
             Config::Unknown(_) => "a size that only the data tells",
             Config::List(_) => "a list",
+            Config::Record(_) => "a record",
+            Config::Sum(_) | Config::Scaled(..) => "a sum of losses",
             Config::Either(..) => "a choice",
             Config::Call(call) => match call.kind.as_str() {
                 "dataset" => "a dataset",
@@ -125,6 +145,20 @@ impl fmt::Display for Config {
                 }
                 f.write_str("]")
             }
+            Config::Record(fields) => {
+                f.write_str("{ ")?;
+                for (i, (name, value)) in fields.iter().enumerate() {
+                    write!(f, "{}{name}: {value}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str(" }")
+            }
+            Config::Sum(parts) => {
+                for (i, part) in parts.iter().enumerate() {
+                    write!(f, "{}{part}", if i == 0 { "" } else { " + " })?;
+                }
+                Ok(())
+            }
+            Config::Scaled(factor, part) => write!(f, "{factor} * {part}"),
             Config::Either(a, b) => write!(f, "{a} or {b}"),
             Config::Call(call) => {
                 f.write_str(&call.name)?;

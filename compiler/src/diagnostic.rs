@@ -47,6 +47,8 @@ pub struct Suggestion {
     pub message: String,
     /// How; all of them together.
     pub edits: Vec<Edit>,
+    /// Whether it can only be what was meant, so that `lmvc check --fix` may do it unasked.
+    pub safe: bool,
 }
 
 /// Something to say about a spec.
@@ -93,14 +95,24 @@ impl Diagnostic {
 
     /// The same with a proposal in words.
     pub fn help(mut self, message: impl Into<String>) -> Self {
-        self.suggestions.push(Suggestion { message: message.into(), edits: Vec::new() });
+        self.suggestions.push(Suggestion { message: message.into(), edits: Vec::new(), safe: false });
         self
     }
 
     /// The same with a proposal that replaces one place.
-    pub fn replace(mut self, message: impl Into<String>, at: Origin, text: impl Into<String>) -> Self {
-        self.suggestions
-            .push(Suggestion { message: message.into(), edits: vec![Edit { origin: at, text: text.into() }] });
+    pub fn replace(self, message: impl Into<String>, at: Origin, text: impl Into<String>) -> Self {
+        self.propose(message, at, text, false)
+    }
+
+    /// The same with a replacement that can only be what was meant: `lmvc check --fix` does it.
+    pub fn fix(self, message: impl Into<String>, at: Origin, text: impl Into<String>) -> Self {
+        self.propose(message, at, text, true)
+    }
+
+    /// The same with a replacement of one place, safe or not.
+    pub fn propose(mut self, message: impl Into<String>, at: Origin, text: impl Into<String>, safe: bool) -> Self {
+        let edits = vec![Edit { origin: at, text: text.into() }];
+        self.suggestions.push(Suggestion { message: message.into(), edits, safe });
         self
     }
 
@@ -176,7 +188,7 @@ impl Diagnostic {
             .map(|suggestion| {
                 let edits: Vec<_> =
                     suggestion.edits.iter().map(|edit| with(place(edit.origin), "text", &edit.text)).collect();
-                json!({ "message": suggestion.message, "edits": edits })
+                json!({ "message": suggestion.message, "edits": edits, "safe": suggestion.safe })
             })
             .collect();
         object

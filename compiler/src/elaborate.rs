@@ -4,10 +4,15 @@
 //! signatures, [`binding`] gives arguments to parameters.
 
 mod apply;
+mod arithmetic;
 mod binding;
+mod definitions;
 mod eval;
 pub(crate) use eval::is_stream;
 mod matching;
+mod node;
+mod signature;
+mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -17,9 +22,9 @@ use lmv_grammar::ast::Span;
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostic, Label};
 use crate::graph::{Graph, Stream, StreamId};
-use crate::shape::Shape;
+use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin, Sources};
-use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, StreamValue, Value};
+use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, Sharing, StreamValue, Value};
 
 /// Definitions nested deeper than this are taken for a recursion that does not end.
 const DEEPEST: usize = 96;
@@ -74,6 +79,12 @@ pub(crate) struct Elaborator<'a> {
     lets: HashMap<(FileId, usize), Value>,
     frames: Vec<Frame>,
     marks: Marks,
+    /// The parameters of the shared layer that is being put onto a stream.
+    shared: Option<Rc<Sharing>>,
+    /// How often each name of a length that only a layer tells (`kept?`) was given out.
+    lengths: HashMap<String, usize>,
+    /// Whether a definition is being checked whose arguments are not known.
+    symbolic: bool,
     depth: usize,
     /// Expressions and layers inside one another, at this moment.
     nested: usize,
@@ -95,6 +106,9 @@ impl<'a> Elaborator<'a> {
             lets: HashMap::new(),
             frames: Vec::new(),
             marks: Marks::default(),
+            shared: None,
+            lengths: HashMap::new(),
+            symbolic: false,
             depth: 0,
             nested: 0,
             steps: 0,
@@ -140,7 +154,7 @@ impl<'a> Elaborator<'a> {
     }
 
     /// Runs `body` without a word about its mistakes: for what is only worth knowing where it can be known.
-    fn quietly<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn quietly<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
         let (count, reported) = (self.diagnostics.len(), self.reported.clone());
         let value = body(self);
         if !self.stopped {
@@ -208,14 +222,21 @@ impl<'a> Elaborator<'a> {
     }
 
     /// A fresh stream.
-    pub fn stream(&mut self, shape: Shape) -> StreamId {
-        self.graph.streams.push(Stream { shape });
+    pub fn stream(&mut self, shape: Shape, classes: Option<Dim>) -> StreamId {
+        self.graph.streams.push(Stream { shape, classes });
         StreamId(self.graph.streams.len() - 1)
     }
 
+    /// A length that only a layer tells, and that is no other's: `kept?`, then `kept_2?`, …
+    pub fn fresh_length(&mut self, name: &str) -> Dim {
+        let count = self.lengths.entry(name.to_owned()).or_insert(0);
+        *count += 1;
+        Dim::varying(&if *count == 1 { name.to_owned() } else { format!("{name}_{count}") })
+    }
+
     /// A fresh stream that is an input of the model.
-    pub fn input(&mut self, name: &str, shape: Shape, origin: Origin) -> Value {
-        let id = self.stream(shape);
+    pub fn input(&mut self, name: &str, shape: Shape, classes: Option<Dim>, origin: Origin) -> Value {
+        let id = self.stream(shape, classes);
         self.graph.inputs.push(crate::graph::Port { name: name.to_owned(), stream: id });
         Value::Stream(StreamValue { id, made: Rc::new(Made { origin, width: None, input: true }) })
     }
@@ -267,14 +288,4 @@ impl<'a> Elaborator<'a> {
         self.marks = before;
         value
     }
-}
-
-/// The nearest of `known` to `name`, if one is near.
-pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(near, _)| *near > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }

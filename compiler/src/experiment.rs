@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use lmv_grammar::ast::{Block, Expr, File, Input, ItemKind, Span, Type, TypeKind};
+use lmv_grammar::ast::{Block, Expr, ExprKind, File, Input, ItemKind, Name, Span, Type, TypeKind};
 use serde::Serialize;
 
 use crate::codes::Code;
 use crate::config::{Call, Config};
+use crate::declared_only::{self, DeclaredOnly};
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::{Elaborator, Place, nearest};
-use crate::graph::{Graph, Port, StreamId};
+use crate::elaborate::{Elaborator, Place};
+use crate::graph::{Graph, Port};
 use crate::library;
+use crate::measures::Measure;
+use crate::near::nearest;
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin};
-use crate::value::{Bound, Data, Env, FieldType, Recipe as RecipeValue, Scope, Value};
+use crate::value::{Bound, Data, Env, Recipe as RecipeValue, Scope, Value};
 
 /// A checked spec.
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +37,8 @@ pub struct Experiment {
     pub eval: Vec<Call>,
     /// `seed = …`.
     pub seed: Option<u64>,
+    /// Parts that the library declares and that do not run yet: with any, the spec can be checked and shown, not run.
+    pub not_yet_run: Vec<DeclaredOnly>,
 }
 
 /// A field of the dataset.
@@ -41,9 +46,9 @@ pub struct Experiment {
 pub struct Field {
     /// Its name: `image`.
     pub name: String,
-    /// Its shape per sample, for a tensor.
+    /// Its shape per sample; a label has none.
     pub shape: Option<Shape>,
-    /// How many classes, for a label.
+    /// How many classes, for a label or for class numbers such as token ids.
     pub classes: Option<Dim>,
 }
 
@@ -61,12 +66,13 @@ pub struct Recipe {
 }
 
 /// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
-const RECIPE_FIELDS: [(&str, &str); 9] = [
+const RECIPE_FIELDS: [(&str, &str); 10] = [
     ("loss", "loss"),
     ("optimizer", "optimizer"),
     ("schedule", "schedule"),
     ("augment", "[augment]"),
     ("eval_augment", "[augment]"),
+    ("views", "views"),
     ("mix", "mix"),
     ("sampler", "sampler"),
     ("ema", "number"),
@@ -104,17 +110,17 @@ impl Elaborator<'_> {
         let before = self.diagnostics.len();
         let model_at = self.model(id, &settings);
         let model_is_sound = self.diagnostics.len() == before;
-        let train = settings.others.get("train").and_then(|(expr, at)| self.train(expr, *at, overrides));
-        let eval = settings.others.get("eval").map(|(expr, at)| self.eval_list(expr, *at)).unwrap_or_default();
+        let mut train = settings.others.get("train").and_then(|(expr, at)| self.train(expr, *at, overrides));
+        let mut eval = settings.others.get("eval").map(|(expr, at)| self.eval_list(expr, *at)).unwrap_or_default();
         let seed = settings.others.get("seed").and_then(|(expr, at)| self.seed(expr, *at));
         self.unused_items(id, tree);
         let broken_data = settings.others.contains_key("data") && self.data.is_none();
         if let (Some(model_at), false) = (model_at, broken_data) {
-            if let Some((recipe, at)) = &train {
+            if let Some((recipe, at)) = &mut train {
                 self.check_training(recipe, *at, model_at);
             }
-            for (call, at) in &eval {
-                self.check_measure(call, *at, model_at);
+            for measure in &mut eval {
+                self.check_measure(measure, model_at);
             }
             // Behind a mistake the graph has a gap, which no gradient crosses.
             if model_is_sound {
@@ -140,18 +146,23 @@ impl Elaborator<'_> {
             return None;
         }
         let data = self.data.clone();
-        let fields = data.iter().flat_map(|data| &data.fields).map(|(name, ty)| match ty {
-            FieldType::Tensor(shape) => Field { name: name.clone(), shape: Some(shape.clone()), classes: None },
-            FieldType::Class(dim) => Field { name: name.clone(), shape: None, classes: Some(dim.clone()) },
+        let fields = data.iter().flat_map(|data| &data.fields).map(|(name, ty)| Field {
+            name: name.clone(),
+            shape: (!ty.is_label()).then(|| ty.shape.clone()),
+            classes: ty.classes.clone(),
         });
+        let settings =
+            declared_only::Settings { graph: &self.graph, data: data.as_ref(), train: train.as_ref(), eval: &eval };
+        let not_yet_run = declared_only::declared_only(&settings, self.sources);
         Some(Experiment {
             doc: tree.doc.clone(),
             fields: fields.collect(),
             graph: std::mem::take(&mut self.graph),
             data: data.map(|data| data.call.clone()),
             train: train.map(|(recipe, _)| recipe),
-            eval: eval.into_iter().map(|(call, _)| call).collect(),
+            eval: eval.into_iter().map(|measure| measure.call).collect(),
             seed,
+            not_yet_run,
         })
     }
 
@@ -191,6 +202,17 @@ impl Elaborator<'_> {
                 );
                 continue;
             }
+            let not_understood_yet = match &item.kind {
+                ItemKind::Use { keyword, .. } => Some(("use", *keyword)),
+                ItemKind::Variant { name, .. } => Some(("variant", name.span)),
+                ItemKind::Setting { name, rest, .. } if !rest.is_empty() => Some(("a setting with dots", name.span)),
+                _ => None,
+            };
+            if let Some((what, span)) = not_understood_yet {
+                let message = format!("{what} is not understood yet");
+                self.report(Diagnostic::error(Code::UnknownField, message, Origin { file: id, span }, "here"));
+                continue;
+            }
             let (name, at) = match &item.kind {
                 ItemKind::Setting { name, .. } => (name.text.as_str(), Origin { file: id, span: name.span }),
                 ItemKind::Model { keyword, .. } => ("model", Origin { file: id, span: *keyword }),
@@ -205,7 +227,7 @@ impl Elaborator<'_> {
                 );
                 settings.model_is_misspelt |= nearest(name, SETTINGS) == Some("model");
                 diagnostic = match nearest(name, SETTINGS) {
-                    Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
+                    Some(_) => diagnostic.did_you_mean(name, &SETTINGS, at),
                     None => {
                         let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");
                         match self.recipe_with(name) {
@@ -284,7 +306,7 @@ impl Elaborator<'_> {
             && let TypeKind::Record(types) = &signature.output.kind
         {
             for (name, ty) in types {
-                fields.push((name.text.clone(), self.field_type(ty, &env, at)?));
+                fields.push((name.text.clone(), self.standing(ty, &env, at)?));
             }
         }
         Some(Rc::new(Data { call, origin: at, fields }))
@@ -307,45 +329,6 @@ impl Elaborator<'_> {
                 .note(format!("the library has `{}`", names.join("`, `"))),
         );
         None
-    }
-
-    fn field_type(&mut self, ty: &Type, env: &Rc<Env>, at: Origin) -> Option<FieldType> {
-        match &ty.kind {
-            TypeKind::Shape(dims) => self.type_shape(dims, env, at).map(FieldType::Tensor),
-            TypeKind::Named(_, sizes) => {
-                let place = Place { env: env.clone(), scope: Scope::root() };
-                match sizes.first().map(|size| self.eval(size, &place)) {
-                    Some(Value::Config(Config::Int(n))) if n >= 2 => Some(FieldType::Class(Dim::Known(n))),
-                    Some(Value::Config(Config::Int(n))) => {
-                        self.report(
-                            Diagnostic::error(
-                                Code::OutOfRange,
-                                format!("a dataset of {n} classes"),
-                                at,
-                                "has nothing to tell apart",
-                            )
-                            .note("a label is one of at least two classes"),
-                        );
-                        None
-                    }
-                    Some(Value::Dim(dim)) => Some(FieldType::Class(dim)),
-                    Some(Value::Config(Config::Unknown(name))) => {
-                        Some(FieldType::Class(Dim::Named { name, varying: false }))
-                    }
-                    Some(Value::Error) => None,
-                    _ => {
-                        self.report(Diagnostic::error(
-                            Code::WrongType,
-                            "the number of classes is a whole number",
-                            at,
-                            "is not, here",
-                        ));
-                        None
-                    }
-                }
-            }
-            _ => None,
-        }
     }
 
     /// The model; gives the place that stands for it in messages, or `None` if it is wrong.
@@ -371,8 +354,8 @@ impl Elaborator<'_> {
                     Some(data) => {
                         let mut streams: Vec<Value> = Vec::new();
                         for (name, ty) in &data.fields {
-                            if let FieldType::Tensor(shape) = ty {
-                                streams.push(self.input(name, shape.clone(), data.origin));
+                            if !ty.is_label() {
+                                streams.push(self.input(name, ty.shape.clone(), ty.classes.clone(), data.origin));
                             }
                         }
                         if streams.len() == 1 { streams.remove(0) } else { Value::Tuple(streams) }
@@ -408,44 +391,44 @@ impl Elaborator<'_> {
                 output
             }
         };
-        let ports: Vec<StreamId> = match output {
-            Value::Stream(stream) => vec![stream.id],
-            Value::Tuple(items) => items
-                .into_iter()
-                .filter_map(|item| match item {
-                    Value::Stream(stream) => Some(stream.id),
-                    _ => None,
-                })
-                .collect(),
-            Value::Error => return None,
-            _ => return None,
+        let ports: Vec<(String, Value)> = match output {
+            Value::Tuple(items) => {
+                items.into_iter().enumerate().map(|(i, value)| (format!("output.{i}"), value)).collect()
+            }
+            Value::Record(fields) => fields,
+            one => vec![("output".to_owned(), one)],
         };
-        let single = ports.len() == 1;
-        self.graph.outputs = ports
-            .into_iter()
-            .enumerate()
-            .map(|(i, stream)| Port { name: if single { "output".into() } else { format!("output.{i}") }, stream })
-            .collect();
+        let mut outputs = Vec::new();
+        for (name, value) in ports {
+            match value {
+                Value::Stream(stream) => outputs.push(Port { name, stream: stream.id }),
+                Value::Tuple(_) | Value::Record(_) => {
+                    self.report(
+                        Diagnostic::error(
+                            Code::WrongType,
+                            "an output of a model is one stream",
+                            *at,
+                            format!("`{name}` is {}", value.kind()),
+                        )
+                        .help("give each stream a name of its own: `{ answer: x, pose: y }`"),
+                    );
+                    return None;
+                }
+                _ => return None,
+            }
+        }
+        self.graph.outputs = outputs;
         Some(*at)
     }
 
     fn model_input(&mut self, input: &Input, data: Option<&Data>, at: Origin) -> Value {
         let name = &input.name.text;
         let of_data = data.and_then(|data| {
-            data.fields.iter().find(|(field, _)| field == name).and_then(|(_, ty)| match ty {
-                FieldType::Tensor(shape) => Some((shape.clone(), data.origin)),
-                FieldType::Class(_) => None,
-            })
+            let field = data.fields.iter().find(|(field, ty)| field == name && !ty.is_label());
+            field.map(|(_, ty)| (ty.clone(), data.origin))
         });
         let typed = match &input.shape {
-            Some(Type { kind: TypeKind::Shape(dims), .. }) => {
-                let env = Env::top(at.file);
-                match self.type_shape(dims, &env, at) {
-                    Some(shape) => Some(shape),
-                    None => return Value::Error,
-                }
-            }
-            Some(_) => {
+            Some(Type { kind: TypeKind::Tuple(_) | TypeKind::Record(_), .. }) => {
                 return self.report(Diagnostic::error(
                     Code::WrongType,
                     "an input is a tensor",
@@ -453,19 +436,23 @@ impl Elaborator<'_> {
                     "as in `x : [3, 32, 32]`",
                 ));
             }
+            Some(ty) => match self.standing(ty, &Env::top(at.file), at) {
+                Some(stream) => Some(stream),
+                None => return Value::Error,
+            },
             None => None,
         };
         match (typed, of_data) {
-            (Some(typed), Some((shape, from))) if typed != shape => self.report(
+            (Some(typed), Some((given, from))) if typed != given => self.report(
                 Diagnostic::error(
                     Code::Stream,
                     format!("`{name}` is not what the data gives"),
                     at,
                     format!("says {typed}"),
                 )
-                .also(from, format!("gives {shape}")),
+                .also(from, format!("gives {given}")),
             ),
-            (Some(shape), _) | (None, Some((shape, _))) => self.input(name, shape, at),
+            (Some(ty), _) | (None, Some((ty, _))) => self.input(name, ty.shape, ty.classes, at),
             (None, None) => {
                 let mut diagnostic = Diagnostic::error(
                     Code::Stream,
@@ -477,9 +464,7 @@ impl Elaborator<'_> {
                     Some(data) => {
                         let fields: Vec<&str> = data.fields.iter().map(|(field, _)| field.as_str()).collect();
                         diagnostic = diagnostic.also(data.origin, format!("gives `{}`", fields.join("`, `")));
-                        if let Some(near) = nearest(name, fields.iter().copied()) {
-                            diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
-                        }
+                        diagnostic = diagnostic.did_you_mean(name, &fields, at);
                     }
                     None => {
                         diagnostic = diagnostic.help(format!("write its shape per sample: `{name} : [3, 32, 32]`"));
@@ -585,7 +570,7 @@ impl Elaborator<'_> {
                     "not a field of a recipe",
                 );
                 diagnostic = match nearest(name, known.iter().copied()) {
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    Some(_) => diagnostic.did_you_mean(name, &known, name_at),
                     None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
                 };
                 self.report(diagnostic);
@@ -642,21 +627,31 @@ impl Elaborator<'_> {
         sound.then_some((recipe, at))
     }
 
-    fn eval_list(&mut self, expr: &Expr, at: Origin) -> Vec<(Call, Origin)> {
-        let place = Place { env: Env::top(at.file), scope: Scope::root() };
-        let items: Vec<&Expr> = match &expr.kind {
-            lmv_grammar::ast::ExprKind::List(items) => items.iter().collect(),
-            _ => vec![expr],
+    /// `[top1, top5]`, or `{ answer: [top1, top5], pose: l2 }` by the outputs of the model.
+    fn eval_list(&mut self, expr: &Expr, at: Origin) -> Vec<Measure> {
+        let of_output = |(name, expr): &'_ (Name, Expr)| {
+            (Some((name.text.clone(), Origin { file: at.file, span: name.span })), expr.clone())
         };
-        let mut calls = Vec::new();
-        for item in items {
-            let item_at = Origin { file: at.file, span: item.span };
-            let value = self.eval(item, &place);
-            if let Some(call) = self.part("metric", "`eval` lists metrics", value, item_at) {
-                calls.push((call, item_at));
+        let lists: Vec<(Option<(String, Origin)>, Expr)> = match &expr.kind {
+            ExprKind::Record(fields) => fields.iter().map(of_output).collect(),
+            _ => vec![(None, expr.clone())],
+        };
+        let place = Place { env: Env::top(at.file), scope: Scope::root() };
+        let mut measures = Vec::new();
+        for (output, list) in lists {
+            let items = match list.kind {
+                ExprKind::List(items) => items,
+                _ => vec![list],
+            };
+            for item in items {
+                let at = Origin { file: at.file, span: item.span };
+                let value = self.eval(&item, &place);
+                if let Some(call) = self.part("metric", "`eval` lists metrics", value, at) {
+                    measures.push(Measure { call, at, output: output.clone() });
+                }
             }
         }
-        calls
+        measures
     }
 
     fn seed(&mut self, expr: &Expr, at: Origin) -> Option<u64> {
@@ -676,145 +671,15 @@ impl Elaborator<'_> {
         }
     }
 
-    fn check_training(&mut self, recipe: &Recipe, at: Origin, model_at: Origin) {
-        if self.data.is_none() {
-            self.report(
-                Diagnostic::error(Code::Stream, "there is nothing to train on", at, "a recipe, and no data")
-                    .help("say what it learns from, for example `data = shapes()`, a small set that lmvc draws itself"),
-            );
-            return;
-        }
-        let (trained, frozen) = self.graph.parameter_counts();
-        if trained == 0 {
-            let what =
-                if frozen == 0 { "the model has no parameters" } else { "every parameter of the model is frozen" };
-            self.report(
-                Diagnostic::error(
-                    Code::NothingToTrain,
-                    "there is nothing to train",
-                    at,
-                    "this recipe would change nothing",
-                )
-                .also(model_at, what),
-            );
-        }
-        if let Some(Config::Call(loss)) = recipe.fields.get("loss").cloned() {
-            self.check_measure(&loss, at, model_at);
-        }
-    }
-
-    /// A loss or metric against what the model gives and the data holds.
-    fn check_measure(&mut self, call: &Call, at: Origin, model_at: Origin) {
-        let Some(definition) = self.library.get(&call.name).cloned() else { return };
-        let Some(data) = self.data.clone() else {
-            self.report(Diagnostic::error(
-                Code::Stream,
-                format!("`{}` has nothing to measure on", call.name),
-                at,
-                "the spec has no `data`",
-            ));
-            return;
-        };
-        let Some(TypeKind::Tuple(types)) = definition.signature().and_then(|s| s.input.as_ref()).map(|ty| &ty.kind)
-        else {
-            return;
-        };
-        let [Type { kind: TypeKind::Shape(pattern), .. }, Type { kind: TypeKind::Named(..), .. }] = types.as_slice()
-        else {
-            return;
-        };
-        let label = data.fields.iter().find_map(|(name, ty)| match ty {
-            FieldType::Class(dim) => Some((name, dim)),
-            FieldType::Tensor(_) => None,
-        });
-        let Some((label, classes)) = label else {
-            self.report(
-                Diagnostic::error(
-                    Code::Measure,
-                    format!("`{}` needs labels, and the data has none", call.name),
-                    at,
-                    "measures against labels",
-                )
-                .also(data.origin, "has no label"),
-            );
-            return;
-        };
-        if self.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::Measure) {
-            // What the model gives was reported; each further measure would only say so again.
-            return;
-        }
-        let outputs = self.graph.outputs.clone();
-        let [output] = outputs.as_slice() else {
-            self.report(
-                Diagnostic::error(
-                    Code::Measure,
-                    format!("`{}` measures one output, and the model gives {}", call.name, outputs.len()),
-                    at,
-                    "measures one output",
-                )
-                .also(model_at, format!("gives {}", outputs.len())),
-            );
-            return;
-        };
-        let shape = self.graph.shape(output.stream).clone();
-        if shape.0.len() != pattern.len() {
-            let end = Origin { file: model_at.file, span: Span::new(model_at.span.end, model_at.span.end) };
-            let diagnostic = Diagnostic::error(
-                Code::Measure,
-                format!("`{}` cannot measure what the model gives", call.name),
-                at,
-                "takes one number a class: [classes]",
-            )
-            .also(model_at, format!("gives {shape}"));
-            self.report(if shape.0.len() == 2 {
-                diagnostic.replace("end the model in a head", end, " >> head")
-            } else {
-                diagnostic.help("end the model in something that gives one number a class")
-            });
-            return;
-        }
-        if let (Some(Dim::Known(gives)), Dim::Known(has)) = (shape.0.first(), classes)
-            && gives != has
-        {
-            self.report(
-                Diagnostic::error(
-                    Code::Classes,
-                    format!("the model tells {gives} classes apart, and the data has {has}"),
-                    model_at,
-                    format!("gives {shape}"),
-                )
-                .also(data.origin, format!("`{label}` is one of {has} classes"))
-                .help("`head` without an argument takes the number of classes from the data"),
-            );
-        }
-    }
-
-    /// What is trained must reach an output.
-    fn check_reach(&mut self) {
-        let needed = self.graph.needed_for(self.graph.outputs.iter().map(|port| port.stream));
-        let mut lost = Vec::new();
-        for (node, needed) in self.graph.nodes.iter().zip(&needed) {
-            let trains = node.parameters.iter().any(|(_, id)| !self.graph.parameters[id.0].frozen);
-            if !needed && trains {
-                lost.push((node.origin, node.path.clone()));
-            }
-        }
-        for (at, path) in lost {
-            self.report(
-                Diagnostic::error(
-                    Code::Unreached,
-                    format!("`{path}` is trained, and no gradient reaches it"),
-                    at,
-                    "nothing that the model gives depends on this",
-                )
-                .help("pipe it into the output, freeze it, or leave it out"),
-            );
-        }
-    }
-
-    /// Definitions that nothing uses are checked as far as they go without arguments.
+    /// Definitions are checked by themselves too, as far as they go without arguments.
     fn unused_items(&mut self, id: FileId, tree: &File) {
         for item in &tree.items {
+            if let ItemKind::Define { name, .. } = &item.kind
+                && let Some(definition) = self.file.get(&name.text).cloned()
+            {
+                self.check_definition(&definition);
+                continue;
+            }
             let (ItemKind::Let { params: None, name, .. } | ItemKind::Llm { name, .. }) = &item.kind else { continue };
             if let Some(definition) = self.file.get(&name.text).cloned() {
                 self.definition(&definition, Origin { file: id, span: name.span });
@@ -828,6 +693,9 @@ fn of_kind(value: &Config, kind: &str) -> bool {
         (Config::Either(a, b), "mix") => of_kind(a, kind) && of_kind(b, kind),
         (Config::List(items), "[augment]") => items.iter().all(|item| of_kind(item, "augment")),
         (Config::Int(_) | Config::Float(_), "number") => true,
+        (Config::Record(losses), "loss") => losses.values().all(|loss| of_kind(loss, kind)),
+        (Config::Sum(losses), "loss") => losses.iter().all(|loss| of_kind(loss, kind)),
+        (Config::Scaled(_, loss), "loss") => of_kind(loss, kind),
         (Config::Call(call), kind) => call.kind == kind,
         _ => false,
     }
@@ -842,6 +710,7 @@ fn kind_in_words(kind: &str) -> &'static str {
         "schedule" => "a schedule",
         "mix" => "a mix, or a choice of two by `or`",
         "sampler" => "a sampler",
+        "views" => "views of each sample",
         _ => "something else",
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::shape::Shape;
+use crate::shape::{Dim, Shape};
 use crate::source::Origin;
 
 /// An index into [`Graph::streams`].
@@ -22,7 +22,7 @@ pub struct ParameterId(pub usize);
 pub struct Graph {
     /// What it is given, by name.
     pub inputs: Vec<Port>,
-    /// What it gives: one `output`, or `output.0`, `output.1` … for a tuple.
+    /// What it gives: one `output`; `output.0`, `output.1` … for a tuple; the names of a record.
     pub outputs: Vec<Port>,
     /// Streams that a `let` named, for `--tap`; a name inside a layer carries the layer's path.
     pub taps: Vec<Port>,
@@ -44,10 +44,30 @@ pub struct Port {
 }
 
 /// What flows between nodes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stream {
     /// Per sample.
     pub shape: Shape,
+    /// For whole numbers, of how many classes they are numbers: `[T?] of class(50265)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Dim>,
+}
+
+impl Stream {
+    /// Whether a sample has one class number and nothing else: a label.
+    pub fn is_label(&self) -> bool {
+        self.classes.is_some() && self.shape.0.is_empty()
+    }
+}
+
+impl std::fmt::Display for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.classes {
+            None => write!(f, "{}", self.shape),
+            Some(classes) if self.shape.0.is_empty() => write!(f, "class({classes})"),
+            Some(classes) => write!(f, "{} of class({classes})", self.shape),
+        }
+    }
 }
 
 /// One `extern layer` at work.

@@ -12,14 +12,19 @@
 
 pub mod codes;
 pub mod config;
+pub mod declared_only;
 pub mod diagnostic;
 mod elaborate;
 pub mod experiment;
+pub mod fix;
 pub mod graph;
 pub mod library;
+mod measures;
+mod near;
 pub mod passes;
 pub mod plan;
 pub mod shape;
+pub mod size;
 pub mod source;
 mod value;
 
@@ -28,6 +33,7 @@ use std::sync::Arc;
 use lmv_grammar::ast::{File, Span};
 
 use crate::codes::Code;
+pub use crate::declared_only::DeclaredOnly;
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::Elaborator;
 use crate::experiment::Override;
@@ -67,9 +73,10 @@ pub fn compile(name: &str, text: &str, overrides: &[(String, String)]) -> Compil
         .map(|error| {
             let at = Origin { file, span: error.span };
             let diagnostic = Diagnostic::error(Code::Syntax, error.message, at, "here");
-            match error.help {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic,
+            match (error.help, error.becomes) {
+                (Some(help), Some(text)) => diagnostic.fix(help, at, text),
+                (Some(help), None) => diagnostic.help(help),
+                (None, _) => diagnostic,
             }
         })
         .collect();
@@ -97,6 +104,21 @@ pub fn compile(name: &str, text: &str, overrides: &[(String, String)]) -> Compil
     });
     let experiment = experiment.filter(|_| diagnostics.is_empty());
     Compiled { sources, file, diagnostics, experiment }
+}
+
+/// Checks every layer of the library by itself, whatever its arguments are. Nothing is wrong with a library that is
+/// shipped: this is for the tests.
+pub fn check_library() -> Compiled {
+    let mut sources = Sources::default();
+    let library = library::load(&mut sources);
+    let mut definitions: Vec<_> = library.values().cloned().collect();
+    definitions.sort_by_key(|definition| (definition.file, definition.item));
+    let mut elaborator = Elaborator::new(&sources, &library);
+    for definition in &definitions {
+        elaborator.check_definition(definition);
+    }
+    let diagnostics = elaborator.diagnostics;
+    Compiled { sources, file: FileId(0), diagnostics, experiment: None }
 }
 
 fn parse_overrides(sources: &mut Sources, overrides: &[(String, String)]) -> (Vec<Override>, Vec<Diagnostic>) {

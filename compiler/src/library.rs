@@ -1,11 +1,11 @@
 //! The library: every `.lmv` file of `stdlib/`, built into the binary, parsed once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use include_dir::{Dir, include_dir};
-use lmv_grammar::ast::{File, ItemKind};
+use lmv_grammar::ast::{Fact, File, ItemKind};
 
 use crate::source::{FileId, Source, Sources};
 use crate::value::Definition;
@@ -57,6 +57,25 @@ pub fn extern_names(kind: &str) -> Vec<String> {
             _ => None,
         })
         .collect()
+}
+
+/// Every `extern` whose Rust part is not written yet, as its kind and its name.
+pub fn not_yet_run() -> &'static BTreeSet<(String, String)> {
+    static FOUND: OnceLock<BTreeSet<(String, String)>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        files()
+            .iter()
+            .flat_map(|(_, _, tree)| &tree.items)
+            .filter_map(|item| match &item.kind {
+                ItemKind::Extern { kind, name, facts, .. }
+                    if facts.iter().any(|f| matches!(f, Fact::NotYetRun(..))) =>
+                {
+                    Some((kind.text.clone(), name.text.clone()))
+                }
+                _ => None,
+            })
+            .collect()
+    })
 }
 
 /// The names that can stand where a part of the given kind is wanted: an `extern`, or a definition made of one.
@@ -128,7 +147,11 @@ pub(crate) fn definitions(file: FileId, tree: &Arc<File>) -> Vec<(String, Rc<Def
                 | ItemKind::Extern { name, .. }
                 | ItemKind::Recipe { name, .. }
                 | ItemKind::Llm { name, .. } => name.text.clone(),
-                ItemKind::Setting { .. } | ItemKind::Model { .. } | ItemKind::Names { .. } => return None,
+                ItemKind::Setting { .. }
+                | ItemKind::Model { .. }
+                | ItemKind::Names { .. }
+                | ItemKind::Use { .. }
+                | ItemKind::Variant { .. } => return None,
             };
             Some((name.clone(), Rc::new(Definition { name, file, tree: tree.clone(), item })))
         })

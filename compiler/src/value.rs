@@ -8,8 +8,9 @@ use std::sync::Arc;
 use lmv_grammar::ast::{Block, File, ItemKind, Param, Signature};
 
 use crate::config::{Call, Config};
-use crate::graph::{LlmSizes, StreamId};
-use crate::shape::{Dim, Shape};
+use crate::graph::{LlmSizes, ParameterId, Stream, StreamId};
+use crate::shape::Dim;
+use crate::size::Size;
 use crate::source::{FileId, Origin};
 
 /// A definition of a file: an item with a name.
@@ -34,8 +35,9 @@ impl Definition {
             | ItemKind::Extern { name, .. }
             | ItemKind::Recipe { name, .. }
             | ItemKind::Llm { name, .. }
-            | ItemKind::Names { name, .. } => name.span,
-            ItemKind::Model { keyword, .. } => *keyword,
+            | ItemKind::Names { name, .. }
+            | ItemKind::Variant { name, .. } => name.span,
+            ItemKind::Model { keyword, .. } | ItemKind::Use { keyword, .. } => *keyword,
         };
         Origin { file: self.file, span }
     }
@@ -66,6 +68,8 @@ impl Definition {
             ItemKind::Let { .. } => "let",
             ItemKind::Names { .. } => "names",
             ItemKind::Setting { .. } | ItemKind::Model { .. } => "setting",
+            ItemKind::Use { .. } => "use",
+            ItemKind::Variant { .. } => "variant",
         }
     }
 }
@@ -87,6 +91,8 @@ pub(crate) enum Value {
     Config(Config),
     /// A dim that has a name and no number.
     Dim(Dim),
+    /// A parameter of a definition that is checked before it is used: it may be anything, a size among others.
+    Param(Size),
     /// A named thing of a file that has not been called.
     Definition(Rc<Definition>),
     /// A configured layer.
@@ -103,6 +109,8 @@ pub(crate) enum Value {
     UnknownInput,
     /// Several values side by side.
     Tuple(Vec<Value>),
+    /// Several values by name, in the order in which they were written.
+    Record(Vec<(String, Value)>),
     /// A list with something in it that is not settled.
     List(Vec<Value>),
     /// `30..32`.
@@ -121,6 +129,7 @@ impl Value {
             Value::Error => "a mistake".into(),
             Value::Config(config) => config.kind().into(),
             Value::Dim(_) => "a dim that only the data tells".into(),
+            Value::Param(size) => format!("the parameter `{size}`"),
             Value::Definition(definition) => format!("the {} `{}`", definition.sort(), definition.name),
             Value::Layer(_) => "a layer".into(),
             Value::Llm(llm) => format!("the language model `{}`", llm.name),
@@ -129,6 +138,10 @@ impl Value {
             Value::Stream(_) => "a stream".into(),
             Value::UnknownInput => "the input of the model".into(),
             Value::Tuple(items) => format!("a tuple of {}", items.len()),
+            Value::Record(fields) => {
+                let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+                format!("a record of `{}`", names.join("`, `"))
+            }
             Value::List(_) => "a list".into(),
             Value::Range(..) => "a range".into(),
             Value::Data(_) => "the data".into(),
@@ -141,6 +154,7 @@ impl Value {
     pub fn depth(&self) -> usize {
         match self {
             Value::Tuple(items) | Value::List(items) => 1 + items.iter().map(Value::depth).max().unwrap_or(0),
+            Value::Record(fields) => 1 + fields.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
             Value::Layer(layer) => layer.depth,
             Value::Recipe(recipe) => recipe.depth,
             Value::Config(config) => config_size(config).1,
@@ -152,7 +166,8 @@ impl Value {
     pub fn weight(&self) -> usize {
         match self {
             Value::Tuple(items) | Value::List(items) => items.iter().map(Value::weight).sum(),
-            Value::Dim(Dim::Named { name, .. }) => name.len() / 16,
+            Value::Record(fields) => fields.iter().map(|(_, value)| value.weight()).sum(),
+            Value::Dim(Dim::Open(size)) | Value::Param(size) => size.weight(),
             Value::Config(config) => config_size(config).0,
             _ => 1,
         }
@@ -166,7 +181,9 @@ fn config_size(config: &Config) -> (usize, usize) {
     };
     match config {
         Config::Str(text) | Config::Path(text) | Config::Unknown(text) => (1 + text.len() / 16, 1),
-        Config::List(items) => of_all(&mut items.iter()),
+        Config::List(items) | Config::Sum(items) => of_all(&mut items.iter()),
+        Config::Record(fields) => of_all(&mut fields.values()),
+        Config::Scaled(_, part) => of_all(&mut std::iter::once(&**part)),
         Config::Either(a, b) => of_all(&mut [&**a, &**b].into_iter()),
         Config::Call(call) => {
             let (count, depth) = of_all(&mut call.arguments.values().chain(call.with.values()));
@@ -218,7 +235,8 @@ impl Layer {
             LayerKind::Definition { bound, .. } => deepest(bound.iter().map(|bound| &bound.value)),
             LayerKind::Pipe(steps) => deepest(steps),
             LayerKind::Repeat { env, .. } => env.depth,
-            LayerKind::Mark { inner, .. } => inner.depth(),
+            LayerKind::Mark { inner, .. } | LayerKind::Shared { inner, .. } => inner.depth(),
+            LayerKind::OneOf(layers) => deepest(layers),
             LayerKind::Blocks { .. } => 0,
         };
         Value::Layer(Rc::new(Layer { kind, origin, name: None, scope: None, depth }))
@@ -227,11 +245,45 @@ impl Layer {
 
 #[derive(Clone, Debug)]
 pub(crate) enum LayerKind {
-    Definition { definition: Rc<Definition>, bound: Vec<Bound> },
+    Definition {
+        definition: Rc<Definition>,
+        bound: Vec<Bound>,
+    },
     Pipe(Vec<Value>),
-    Repeat { count: i64, var: Option<String>, body: Rc<Block>, env: EnvRef },
-    Mark { mark: Mark, inner: Value },
-    Blocks { llm: Rc<Llm>, first: i64, end: i64, overrides: Vec<Bound> },
+    /// `count` is not known in a definition that is checked before it is used.
+    Repeat {
+        count: Option<i64>,
+        var: Option<String>,
+        body: Rc<Block>,
+        env: EnvRef,
+    },
+    Mark {
+        mark: Mark,
+        inner: Value,
+    },
+    /// `shared(f)`: each use has the same parameters, which lie below the place where it was written.
+    Shared {
+        inner: Value,
+        place: ScopeRef,
+        sharing: Rc<Sharing>,
+    },
+    /// One of these, in a definition that is checked before its arguments are known.
+    OneOf(Vec<Value>),
+    Blocks {
+        llm: Rc<Llm>,
+        first: i64,
+        end: i64,
+        overrides: Vec<Bound>,
+    },
+}
+
+/// What the uses of a shared layer have together.
+#[derive(Debug, Default)]
+pub(crate) struct Sharing {
+    /// Their parameters, by path.
+    pub parameters: RefCell<HashMap<String, ParameterId>>,
+    /// The names that its place had given away before the first use, so that every use is given the same.
+    taken: RefCell<Option<HashMap<String, usize>>>,
 }
 
 /// A word about freezing or filling.
@@ -275,16 +327,7 @@ impl Recipe {
 pub(crate) struct Data {
     pub call: Call,
     pub origin: Origin,
-    pub fields: Vec<(String, FieldType)>,
-}
-
-/// The type of a dataset's field.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum FieldType {
-    /// A tensor, per sample.
-    Tensor(Shape),
-    /// One of so many classes.
-    Class(Dim),
+    pub fields: Vec<(String, Stream)>,
 }
 
 pub(crate) type EnvRef = Rc<Env>;
@@ -359,6 +402,18 @@ impl Scope {
 
     pub fn at(path: String) -> ScopeRef {
         Rc::new(Scope { path, used: RefCell::default() })
+    }
+
+    /// This place for one use of a shared layer: the first one takes its names, the others are given the same again.
+    pub fn of_a_use(self: &Rc<Self>, sharing: &Sharing) -> ScopeRef {
+        let mut taken = sharing.taken.borrow_mut();
+        match &*taken {
+            Some(taken) => Rc::new(Scope { path: self.path.clone(), used: RefCell::new(taken.clone()) }),
+            None => {
+                *taken = Some(self.used.borrow().clone());
+                self.clone()
+            }
+        }
     }
 
     /// A fresh place below this one: `linear`, then `linear_2`, `linear_3`, …

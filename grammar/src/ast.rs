@@ -56,10 +56,30 @@ pub struct Item {
 /// What an item is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum ItemKind {
+    /// `use vision.vit { vit, block as vit_block }`, `use "./base.lmv"`: what another file defines.
+    Use {
+        keyword: Span,
+        from: UsePath,
+        /// What is in the braces; `None` without braces, which brings everything.
+        names: Option<Vec<UseName>>,
+    },
     /// `model = EXPR`, `data = EXPR`, `train = EXPR`, `eval = EXPR`, `seed = EXPR`: a field of the experiment.
-    Setting { name: Name, value: Expr },
+    Setting {
+        name: Name,
+        /// What stands behind the dots: `epochs` of `train.epochs = 100`, which changes one part of a setting.
+        rest: Vec<Name>,
+        value: Expr,
+    },
     /// `model(image : [3, 32, 32], text) { … }`: a model that names its inputs.
     Model { keyword: Span, inputs: Vec<Input>, body: Block },
+    /// `variant NAME { SETTINGS }`, `variant NAME for i in EXPR { SETTINGS }`: the experiment with some settings changed.
+    Variant {
+        name: Name,
+        /// `for NAME in EXPR`: one variant for each number.
+        each: Option<(Name, Expr)>,
+        /// Each a [`ItemKind::Setting`] or a [`ItemKind::Model`].
+        settings: Vec<Item>,
+    },
     /// `let NAME = EXPR` or `let NAME(PARAMS) = EXPR`.
     Let { name: Name, params: Option<Vec<Param>>, value: Expr },
     /// `layer NAME(PARAMS) : SIGNATURE { … }` or `layer NAME(PARAMS) = EXPR`; the same with `dataset` or `augment`
@@ -90,6 +110,24 @@ pub enum ItemKind {
     Names { name: Name, pairs: Vec<(Literal, Literal)> },
 }
 
+/// Where a `use` takes its names from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum UsePath {
+    /// `vision.vit`: a module of the library, never empty.
+    Module(Vec<Name>),
+    /// `"./mine.lmv"`: a file.
+    File(Literal),
+}
+
+/// A name in the braces of a `use`: `vit`, `block as vit_block`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UseName {
+    /// What it is called where it is defined.
+    pub name: Name,
+    /// What it is called here, where that differs.
+    pub alias: Option<Name>,
+}
+
 /// A string literal where it stands, without its quotes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Literal {
@@ -109,6 +147,8 @@ pub enum Fact {
     /// `flops = 2 * rest * in * out`: floating-point operations of one sample's forward pass; `rest` is the product of
     /// the dims that `..` stands for.
     Flops(Expr),
+    /// `not_yet_run`: its part in Rust is not written yet.
+    NotYetRun(Span),
 }
 
 /// How a number stands to the one after it.
@@ -163,12 +203,24 @@ pub struct Type {
 pub enum TypeKind {
     /// `[.., in]`, `[T?, 64]`: dims per sample.
     Shape(Vec<DimExpr>),
+    /// `[T?] of class(50265)`: a shape whose elements are of a [`TypeKind::Named`] type.
+    Of { dims: Vec<DimExpr>, element: Box<Type> },
     /// `([.., a], [.., b])`.
     Tuple(Vec<Type>),
     /// `{ image : [3, h, w], label : class(n) }`.
     Record(Vec<(Name, Type)>),
     /// `class(n)` or any other named type.
     Named(Name, Vec<Expr>),
+}
+
+impl Type {
+    /// The dims of a shape, whatever its elements are; `None` for other types.
+    pub fn dims(&self) -> Option<&[DimExpr]> {
+        match &self.kind {
+            TypeKind::Shape(dims) | TypeKind::Of { dims, .. } => Some(dims),
+            TypeKind::Tuple(_) | TypeKind::Record(_) | TypeKind::Named(..) => None,
+        }
+    }
 }
 
 /// One dim of a shape.

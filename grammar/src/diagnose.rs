@@ -95,15 +95,19 @@ impl<'s> Failure<'s> {
             }
             TokenKind::Quoted => {
                 let inner = text.trim_matches('\'');
-                error("found `'`, expected `\"`").help(format!("strings have double quotes: `\"{}\"`", short(inner)))
+                let error = error("found `'`, expected `\"`");
+                let error = error.help(format!("strings have double quotes: `\"{}\"`", short(inner)));
+                if inner.contains(['"', '\\']) { error } else { error.becomes(format!("\"{inner}\"")) }
             }
-            TokenKind::Hash => error("found `#`, expected `//`").help("a comment begins with `//`"),
+            TokenKind::Hash => error("found `#`, expected `//`")
+                .help("a comment begins with `//`")
+                .becomes(format!("//{}", text.trim_start_matches('#'))),
             TokenKind::Unknown if text.starts_with(char::is_alphabetic) => {
                 error(&format!("found {}, expected {}", quoted(text), self.expected()))
                     .help("names are written with `a` to `z`, `A` to `Z`, digits and `_`")
             }
             TokenKind::Symbol if text == ";" => {
-                error("found `;`, but nothing has to end a line").help("remove the `;`")
+                error("found `;`, but nothing has to end a line").help("remove the `;`").becomes("")
             }
             TokenKind::Doc => error("found documentation in the middle of an item")
                 .help("`///` stands above an item; begin a comment with `//`"),
@@ -185,9 +189,12 @@ impl<'s> Failure<'s> {
         let instead_of_pipe = self.expects(Rule::pipe) && matches!(self.here_text(), "->" | "|" | ">" | "=>" | "|>");
         let expected = if instead_of_pipe { "`>>`".to_owned() } else { self.expected() };
         let error = SyntaxError::new(span, format!("found {found}, expected {expected}"));
-        match self.help() {
-            Some(help) => error.help(help),
-            None => error,
+        let Some(help) = self.help() else { return error };
+        let error = error.help(help);
+        match self.here_text() {
+            "->" | "|" | "=>" | "|>" if instead_of_pipe => error.becomes(">>"),
+            ":" | ":=" | "==" if self.expects(Rule::eq) => error.becomes("="),
+            _ => error,
         }
     }
 
@@ -209,6 +216,9 @@ impl<'s> Failure<'s> {
         let in_parentheses = open_at_end(self.source, &self.tokens[..self.before])
             .last()
             .is_some_and(|open| open.text(self.source) == "(");
+        if let Some(help) = self.help_of_use(text) {
+            return Some(help);
+        }
         let expects_expr = self.tried.iter().any(|rule| word_of(*rule) == Some("an expression"));
         let after_value = previous.is_some_and(ends_value) && self.expects(Rule::pipe);
         let begins_value = matches!(here.kind, TokenKind::Word | TokenKind::Number | TokenKind::Text | TokenKind::Open);
@@ -221,18 +231,20 @@ impl<'s> Failure<'s> {
                 format!("an argument or a default is given with `=`, as in {} = …`", name.trim_end_matches('`'))
             }
             ":" | ":=" | "==" if self.expects(Rule::eq) => "a value is given with `=`".to_owned(),
-            "=" if self.expects(Rule::colon) && in_parentheses => {
-                "the shape of an input stands after `:`".to_owned()
-            }
+            "=" if self.expects(Rule::colon) && in_parentheses => "the shape of an input stands after `:`".to_owned(),
             "=" if self.expects(Rule::colon) => {
                 format!("a field of a record is given with `:`, as in {}: …`", name.trim_end_matches('`'))
             }
             "." if expects_expr && self.next_is_number() => "write a zero before the `.`".to_owned(),
-            "}" if expects_expr && self.after_let() => {
-                "a block ends with the value that it gives".to_owned()
+            "}" if expects_expr && self.after_let() => "a block ends with the value that it gives".to_owned(),
+            _ if self.expects(Rule::variant_item) && text != "}" => {
+                "a variant changes settings, as in `train.epochs = 100`; everything else stands outside of it"
+                    .to_owned()
             }
             "(" if !in_line && after_value => "the `(` of a call stands on the line of what is called".to_owned(),
-            "[" if !in_line && after_value => "the `[` of an index stands on the line of what it is taken of".to_owned(),
+            "[" if !in_line && after_value => {
+                "the `[` of an index stands on the line of what it is taken of".to_owned()
+            }
             "/" if self.source[here.span.start..].starts_with("/*") => "a comment begins with `//`".to_owned(),
             "(" if previous.is_some_and(|token| matches!(token.kind, TokenKind::Number | TokenKind::Text)) => {
                 "only a layer or a function is called; `*` multiplies".to_owned()
@@ -247,12 +259,30 @@ impl<'s> Failure<'s> {
                 && before_previous.is_none_or(|token| !same_line(self.source, token, here))
                 && !is_item_keyword(self.text(previous)) =>
             {
-                "an item begins with `let`, `layer`, `dataset`, `augment`, `extern`, `recipe`, `llm`, `names`, `model(…)` \
-                 or a name and `=`"
+                "an item begins with `let`, `layer`, `dataset`, `augment`, `extern`, `recipe`, `llm`, `names`, `use`, \
+                 `variant`, `model(…)` or a name and `=`"
                     .to_owned()
             }
             _ => return None,
         })
+    }
+
+    /// What to write where names are brought in from elsewhere.
+    fn help_of_use(&self, found: &str) -> Option<String> {
+        let before = &self.tokens[..self.before];
+        let first = before.iter().rev().find(|token| in_first_column(self.source, token.span.start))?;
+        let help = match first.text(self.source) {
+            "use" if found == "*" => "without braces, `use` brings in everything that is public",
+            "use" if found == "(" => "the names stand in braces, as in `use vision.vit { vit, head }`",
+            "use" if matches!(found, "." | "/" | ":" | "-" | "..") => {
+                "a module of the library has dots, as in `use vision.vit`, and a file quotes, as in `use \"./mine.lmv\"`"
+            }
+            "import" | "from" | "include" if self.expects(Rule::eq) => {
+                "names come from elsewhere by `use`, as in `use vision.vit { vit }` or `use \"./mine.lmv\"`"
+            }
+            _ => return None,
+        };
+        Some(help.to_owned())
     }
 
     fn next_is_number(&self) -> bool {
@@ -273,7 +303,9 @@ impl<'s> Failure<'s> {
     fn expected(&self) -> String {
         let mut words: Vec<&str> = Vec::new();
         for rule in &self.tried {
-            if let Some(word) = word_of(*rule)
+            // Behind a value `as` is one operator among others; in the braces of a `use` it is all there is.
+            let word = if *rule == Rule::kw_as && !self.expects(Rule::pipe) { Some("as") } else { word_of(*rule) };
+            if let Some(word) = word
                 && !words.contains(&word)
             {
                 words.push(word);
@@ -286,13 +318,17 @@ impl<'s> Failure<'s> {
         if words.contains(&"an expression") {
             words.retain(|word| !matches!(*word, "a name" | "a string"));
         }
+        // The dots of a setting are not what is missing.
+        if words.contains(&"=") {
+            words.retain(|word| *word != ".");
+        }
         if words.contains(&"an item") && words.len() > 1 {
             words.retain(|word| *word != "an item");
         }
         words.sort_unstable_by_key(|word| (*word == ">>", word.len() == 1, *word));
         let words: Vec<String> = words
             .iter()
-            .map(|word| if word.starts_with(char::is_alphabetic) { (*word).to_owned() } else { format!("`{word}`") })
+            .map(|word| if word.contains(' ') { (*word).to_owned() } else { format!("`{word}`") })
             .collect();
         match words.split_last() {
             None => "something else".to_owned(),
@@ -320,7 +356,10 @@ fn word_of(rule: Rule) -> Option<&'static str> {
         Rule::close_paren => ")",
         Rule::open_bracket | Rule::index => "[",
         Rule::close_bracket => "]",
-        Rule::open_brace | Rule::block | Rule::record => "{",
+        Rule::variant_item => "a setting",
+        Rule::kw_for | Rule::each => "for",
+        Rule::kw_in => "in",
+        Rule::open_brace | Rule::block | Rule::record | Rule::use_names => "{",
         Rule::close_brace => "}",
         Rule::expr
         | Rule::step
@@ -341,6 +380,8 @@ fn word_of(rule: Rule) -> Option<&'static str> {
         | Rule::pattern
         | Rule::recipe_field
         | Rule::record_field
+        | Rule::use_name
+        | Rule::module
         | Rule::type_field => "a name",
         Rule::ty | Rule::signature | Rule::shape | Rule::type_tuple | Rule::type_record | Rule::type_named => "a type",
         Rule::dim | Rule::rest | Rule::varying | Rule::dim_expr => "a dim",
@@ -354,6 +395,8 @@ fn word_of(rule: Rule) -> Option<&'static str> {
         | Rule::recipe
         | Rule::llm_item
         | Rule::names
+        | Rule::use_item
+        | Rule::variant
         | Rule::model_item
         | Rule::setting
         | Rule::kw_let
@@ -364,6 +407,8 @@ fn word_of(rule: Rule) -> Option<&'static str> {
         | Rule::kw_llm
         | Rule::kw_names
         | Rule::kw_model
+        | Rule::kw_use
+        | Rule::kw_variant
         | Rule::EOI => "an item",
         _ => return None,
     })

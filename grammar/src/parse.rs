@@ -1,7 +1,7 @@
 //! From source text to a file of items. A file that is right is read in one go; in one that is not, each item is read
 //! by itself, so that an error leaves out no more than the item it is in.
 
-use crate::ast::{Expr, File, Item, Span};
+use crate::ast::{Expr, File, Item, ItemKind, Span};
 use crate::scan::{Brackets, Chunk, Token, chunks, scan};
 use crate::{diagnose, tree};
 use pest::Parser;
@@ -42,15 +42,21 @@ pub struct SyntaxError {
     pub message: String,
     /// What to write instead, where that is evident.
     pub help: Option<String>,
+    /// What the text at `span` must become, where it can only be that.
+    pub becomes: Option<String>,
 }
 
 impl SyntaxError {
     pub(crate) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: None }
+        Self { span, message: message.into(), help: None, becomes: None }
     }
 
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
+    }
+
+    pub(crate) fn becomes(self, text: impl Into<String>) -> Self {
+        Self { becomes: Some(text.into()), ..self }
     }
 }
 
@@ -161,12 +167,19 @@ impl<'s> Reader<'s> {
         Ok(parsed)
     }
 
-    /// Takes out items that begin on the line on which the one before them ends: `model = vit head = 3` is more likely
+    /// Takes out items, and settings of a variant, that begin on the line on which the one before them ends: `model = vit head = 3` is more likely
     /// a missing `>>` than two settings.
     fn one_to_a_line(&self, parsed: &mut Parsed) {
+        self.each_on_its_line(&mut parsed.file.items, &mut parsed.errors);
+        parsed.errors.sort_by_key(|error| error.span.start);
+    }
+
+    fn each_on_its_line(&self, items: &mut Vec<Item>, errors: &mut Vec<SyntaxError>) {
         let mut last_end = None;
-        let errors = &mut parsed.errors;
-        parsed.file.items.retain(|item| {
+        items.retain_mut(|item| {
+            if let ItemKind::Variant { settings, .. } = &mut item.kind {
+                self.each_on_its_line(settings, errors);
+            }
             let before = last_end.replace(item.span.end);
             let begins_line = before.is_none_or(|end| self.source[end..item.span.start].contains(['\n', '\r']));
             if !begins_line {
@@ -180,7 +193,6 @@ impl<'s> Reader<'s> {
             }
             begins_line
         });
-        errors.sort_by_key(|error| error.span.start);
     }
 
     /// The chunk `at` and those after it up to where its brackets are closed, with the number of the chunk after them;

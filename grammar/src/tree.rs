@@ -3,7 +3,7 @@
 
 use crate::ast::{
     Arg, BinaryOp, Block, Comparison, DimExpr, Expr, ExprKind, Fact, Input, Item, ItemKind, LetLine, Literal, Name,
-    Param, Signature, Span, Type, TypeKind,
+    Param, Signature, Span, Type, TypeKind, UseName, UsePath,
 };
 use crate::diagnose;
 use crate::parse::{Parsed, Rule, SyntaxError};
@@ -81,6 +81,10 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::kw_recipe
             | Rule::kw_llm
             | Rule::kw_names
+            | Rule::kw_variant
+            | Rule::kw_for
+            | Rule::kw_in
+            | Rule::kw_of
             | Rule::kw_with
             | Rule::kw_as
             | Rule::EOI
@@ -215,7 +219,27 @@ impl Builder {
         let rule = pair.as_rule();
         let mut parts = self.parts(pair);
         Ok(match rule {
-            Rule::setting => ItemKind::Setting { name: self.name(parts.take()?), value: self.expr(parts.take()?, 0)? },
+            Rule::setting => {
+                let name = self.name(parts.take()?);
+                let mut rest = Vec::new();
+                while let Some(part) = parts.next_if(Rule::name) {
+                    rest.push(self.name(part));
+                }
+                ItemKind::Setting { name, rest, value: self.expr(parts.take()?, 0)? }
+            }
+            Rule::use_item => ItemKind::Use {
+                keyword: self.span(&parts.take()?),
+                from: match parts.take()? {
+                    file if file.as_rule() == Rule::string => UsePath::File(self.literal(&file)),
+                    module => UsePath::Module(self.parts(module).all(|name| Ok(self.name(name)))?),
+                },
+                names: parts.next().map(|names| self.parts(names).all(|name| self.use_name(name))).transpose()?,
+            },
+            Rule::variant => ItemKind::Variant {
+                name: self.name(parts.take()?),
+                each: parts.next_if(Rule::each).map(|each| self.field(each, 0)).transpose()?,
+                settings: parts.all(|setting| self.item(setting))?,
+            },
             Rule::model_item => {
                 let keyword = self.span(&parts.take()?);
                 let mut inputs = Vec::new();
@@ -266,6 +290,11 @@ impl Builder {
         })
     }
 
+    fn use_name(&self, pair: Pair<Rule>) -> Built<UseName> {
+        let mut parts = self.parts(pair);
+        Ok(UseName { name: self.name(parts.take()?), alias: parts.next().map(|alias| self.name(alias)) })
+    }
+
     fn input(&self, pair: Pair<Rule>) -> Built<Input> {
         let mut parts = self.parts(pair);
         Ok(Input { name: self.name(parts.take()?), shape: parts.next().map(|ty| self.ty(ty, 0)).transpose()? })
@@ -312,6 +341,7 @@ impl Builder {
                     }
                     Fact::Require { first, rest, span }
                 }
+                Rule::not_yet_run => Fact::NotYetRun(self.span(&part)),
                 Rule::flops => Fact::Flops(self.expr(parts.take()?, 0)?),
                 _ => {
                     let mut parts = self.parts(part);
@@ -331,7 +361,7 @@ impl Builder {
         Literal { text: unescaped(pair.as_str()), span: self.span(pair) }
     }
 
-    /// A name and its value: a field of a recipe or of a record.
+    /// A name and its value: a field of a recipe or of a record, the `for` of a variant.
     fn field(&self, pair: Pair<Rule>, depth: usize) -> Built<(Name, Expr)> {
         let mut parts = self.parts(pair);
         Ok((self.name(parts.take()?), self.expr(parts.take()?, depth)?))
@@ -342,9 +372,10 @@ impl Builder {
     fn ty(&self, pair: Pair<Rule>, depth: usize) -> Built<Type> {
         let span = self.span(&pair);
         let depth = deeper(depth, 1, span)?;
-        let form = self.parts(pair).take()?;
+        let mut whole = self.parts(pair);
+        let form = whole.take()?;
         let rule = form.as_rule();
-        let mut parts = self.parts(form);
+        let parts = self.parts(form);
         let kind = match rule {
             Rule::shape => {
                 let dims = parts.all(|dim| self.dim(dim, depth))?;
@@ -356,7 +387,14 @@ impl Builder {
                     return Err(SyntaxError::new(span, "`..` is not the first dim of this shape")
                         .help("`..` stands first, as in `[.., d]`"));
                 }
-                TypeKind::Shape(dims)
+                match whole.next() {
+                    Some(element) => {
+                        let element =
+                            Type { span: self.span(&element), kind: self.named_type(self.parts(element), depth)? };
+                        TypeKind::Of { dims, element: Box::new(element) }
+                    }
+                    None => TypeKind::Shape(dims),
+                }
             }
             Rule::type_tuple => {
                 let mut types = parts.all(|ty| self.ty(ty, depth))?;
@@ -372,17 +410,19 @@ impl Builder {
                 let mut parts = self.parts(field);
                 Ok((self.name(parts.take()?), self.ty(parts.take()?, depth)?))
             })?),
-            Rule::type_named => {
-                let name = self.name(parts.take()?);
-                let args = match parts.next() {
-                    Some(args) => self.parts(args).all(|arg| self.expr(arg, depth))?,
-                    None => Vec::new(),
-                };
-                TypeKind::Named(name, args)
-            }
+            Rule::type_named => self.named_type(parts, depth)?,
             _ => return Err(disagree(span)),
         };
         Ok(Type { kind, span })
+    }
+
+    fn named_type(&self, mut parts: Parts, depth: usize) -> Built<TypeKind> {
+        let name = self.name(parts.take()?);
+        let args = match parts.next() {
+            Some(args) => self.parts(args).all(|arg| self.expr(arg, depth))?,
+            None => Vec::new(),
+        };
+        Ok(TypeKind::Named(name, args))
     }
 
     fn dim(&self, pair: Pair<Rule>, depth: usize) -> Built<DimExpr> {
@@ -511,7 +551,8 @@ impl Builder {
             name => return Ok(ExprKind::Name(name.to_owned())),
         };
         Err(SyntaxError::new(self.span(pair), format!("found `{python}`, expected `{ours}`"))
-            .help(format!("write `{ours}`")))
+            .help(format!("write `{ours}`"))
+            .becomes(ours))
     }
 
     fn record(&self, pair: Pair<Rule>, depth: usize) -> Built<Vec<(Name, Expr)>> {

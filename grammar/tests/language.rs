@@ -1,6 +1,8 @@
 //! What the language looks like: each form gives the tree that its description promises.
 
-use lmv_grammar::ast::{BinaryOp, Comparison, DimExpr, Expr, ExprKind, Fact, File, ItemKind, TypeKind};
+use lmv_grammar::ast::{
+    BinaryOp, Comparison, DimExpr, Expr, ExprKind, Fact, File, ItemKind, TypeKind, UseName, UsePath,
+};
 use lmv_grammar::{parse, parse_expr};
 
 fn file(source: &str) -> File {
@@ -214,13 +216,52 @@ recipe some { loss = a }
 llm tiny = llama(dim = 64)
 names hf { "a.{i}" = "b.{i}" "c" = "d" }
 model(x : [T ?, 64], y,) { x }
+use = 3
+use vision.vit { vit, block as vit_block, }
+use "./mine.lmv" { a }
+use vision . vit
+use "./base.lmv"
+variant = 4
+train.epochs = 100
+train.optimizer.lr = 1e-3
+variant tiny { }
+/// Fewer epochs.
+variant short {
+  train.epochs = 10
+  /// Another model.
+  model(x : [4]) { x }
+}
+variant layer for i in 0..32 { model = around(frozen(llama7b.layer[i])) }
+variant for for in in [1, 2] { seed = in }
+of = 3
+extern layer plain : [d] -> [d]
+of = 4
 "#;
     let file = file(source);
     let kinds: Vec<_> = file
         .items
         .iter()
         .map(|item| match &item.kind {
-            ItemKind::Setting { name, .. } => format!("setting {}", name.text),
+            ItemKind::Setting { name, rest, .. } => {
+                let path = std::iter::once(name).chain(rest).map(|name| name.text.as_str());
+                format!("setting {}", path.collect::<Vec<_>>().join("."))
+            }
+            ItemKind::Use { from, names, .. } => {
+                let from = match from {
+                    UsePath::Module(path) => path.iter().map(|name| name.text.as_str()).collect::<Vec<_>>().join("."),
+                    UsePath::File(file) => format!("{:?}", file.text),
+                };
+                let named = |name: &UseName| match &name.alias {
+                    Some(alias) => format!("{} as {}", name.name.text, alias.text),
+                    None => name.name.text.clone(),
+                };
+                let names = names.as_ref().map(|names| names.iter().map(named).collect::<Vec<_>>().join(", "));
+                format!("use {from} {names:?}")
+            }
+            ItemKind::Variant { name, each, settings } => {
+                let each = each.as_ref().map(|(name, _)| name.text.as_str());
+                format!("variant {} {each:?} {}", name.text, settings.len())
+            }
             ItemKind::Model { inputs, .. } => format!("model of {}", inputs.len()),
             ItemKind::Let { name, params, .. } => format!("let {} {:?}", name.text, params.as_ref().map(Vec::len)),
             ItemKind::Define { kind, name, params, signature, .. } => {
@@ -257,6 +298,21 @@ model(x : [T ?, 64], y,) { x }
             "llm tiny",
             "names hf 2",
             "model of 2",
+            "setting use",
+            "use vision.vit Some(\"vit, block as vit_block\")",
+            "use \"./mine.lmv\" Some(\"a\")",
+            "use vision.vit None",
+            "use \"./base.lmv\" None",
+            "setting variant",
+            "setting train.epochs",
+            "setting train.optimizer.lr",
+            "variant tiny None 0",
+            "variant short None 2",
+            "variant layer Some(\"i\") 1",
+            "variant for Some(\"in\") 1",
+            "setting of",
+            "extern layer plain 0 Some(true)",
+            "setting of",
         ]
     );
 }
@@ -270,6 +326,31 @@ fn types_keep_their_dims() {
     assert!(matches!(&dims[0], DimExpr::Varying(name) if name.text == "T"));
     assert!(matches!(&dims[1], DimExpr::Expr(Expr { kind: ExprKind::Binary(BinaryOp::Sub, ..), .. })));
     assert!(matches!(&signature.output.kind, TypeKind::Shape(_)), "parentheses around one type group");
+}
+
+#[test]
+fn a_shape_says_what_its_elements_are() {
+    let file =
+        file("extern layer f : [..] of class(n) -> [..]\nmodel(of : [T?] of class(50265), x : [2] of float) { x }");
+    let ItemKind::Extern { signature: Some(signature), .. } = &file.items[0].kind else { panic!("{file:?}") };
+    let input = signature.input.as_ref().expect("an input");
+    let TypeKind::Of { dims, element } = &input.kind else { panic!("{file:?}") };
+    assert!(matches!(dims.as_slice(), [DimExpr::Rest(_)]));
+    assert!(matches!(&element.kind, TypeKind::Named(name, args) if name.text == "class" && args.len() == 1));
+    assert_eq!((input.span.end - input.span.start, element.span.end), ("[..] of class(n)".len(), input.span.end));
+    assert_eq!(input.dims(), Some(dims.as_slice()));
+    let ItemKind::Model { inputs, .. } = &file.items[1].kind else { panic!("{file:?}") };
+    let TypeKind::Of { dims, .. } = &inputs[0].shape.as_ref().expect("a shape").kind else { panic!("{file:?}") };
+    assert!(matches!(&dims[0], DimExpr::Varying(name) if name.text == "T"));
+}
+
+#[test]
+fn the_settings_of_a_variant_keep_their_documentation() {
+    let file = file("/// A.\nvariant a for i in [1] {\n  /// B.\n  model.x = i\n  seed = 1\n}");
+    assert_eq!(file.items[0].doc.as_deref(), Some("A."));
+    let ItemKind::Variant { settings, .. } = &file.items[0].kind else { panic!("{file:?}") };
+    assert_eq!(settings[0].doc.as_deref(), Some("B."));
+    assert_eq!(settings[1].doc, None);
 }
 
 #[test]
@@ -287,6 +368,17 @@ fn an_empty_file_is_a_file() {
     for source in ["", "\n", "\u{FEFF}", "// nothing", " \t\r\n", "//! Only this."] {
         assert!(file(source).items.is_empty());
     }
+}
+
+#[test]
+fn an_extern_says_that_it_cannot_run_yet() {
+    let file = file(
+        "extern metric miss_rate : [2] -> [1] { not_yet_run }\nextern layer f { not_yet_run : [2] = ones not_yet_run }",
+    );
+    let ItemKind::Extern { facts, .. } = &file.items[0].kind else { panic!("{file:?}") };
+    assert!(matches!(facts.as_slice(), [Fact::NotYetRun(span)] if span.end - span.start == 11), "{facts:?}");
+    let ItemKind::Extern { facts, .. } = &file.items[1].kind else { panic!("{file:?}") };
+    assert!(matches!(facts.as_slice(), [Fact::Weight { .. }, Fact::NotYetRun(_)]), "{facts:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use lmv_grammar::{SyntaxError, parse, parse_expr};
 /// The only error of `source`: what it points at, its message, its help.
 fn error(source: &str) -> (&str, String, String) {
     let errors = parse(source).errors;
-    let [SyntaxError { span, message, help }] = &errors[..] else { panic!("{source:?}: {errors:#?}") };
+    let [SyntaxError { span, message, help, .. }] = &errors[..] else { panic!("{source:?}: {errors:#?}") };
     (&source[span.start..span.end], message.clone(), help.clone().unwrap_or_default())
 }
 
@@ -95,6 +95,22 @@ fn habits_of_other_languages() {
 }
 
 #[test]
+fn names_from_elsewhere() {
+    let path =
+        "a module of the library has dots, as in `use vision.vit`, and a file quotes, as in `use \"./mine.lmv\"`";
+    check("use vision/vit", "/", "found `/`, expected `.` or `{`", path);
+    check("use ./mine", "/", "found `/`, expected a name", path);
+    let names = "the names stand in braces, as in `use vision.vit { vit, head }`";
+    check("use vision.vit (vit)", "(", "found `(`, expected `.` or `{`", names);
+    let all = "without braces, `use` brings in everything that is public";
+    check("use vision.vit.*", "*", "found `*`, expected a name", all);
+    check("use vision.vit { * }", "*", "found `*`, expected a name", all);
+    let by_use = "names come from elsewhere by `use`, as in `use vision.vit { vit }` or `use \"./mine.lmv\"`";
+    check("import vision", "vision", "found `vision`, expected `=`", by_use);
+    check("use a { b c }", "c", "found `c`, expected `as`, `,` or `}`", "");
+}
+
+#[test]
 fn strings() {
     check("model = f(\"a)\ndata = b", "\"a)", "this string is not closed on its line", "add a `\"` at its end");
     check("model = \"a\\q\"", "\\q", "`\\q` is no escape", "the escapes of a string are `\\\"`, `\\\\` and `\\n`");
@@ -154,9 +170,16 @@ fn the_form_of_items() {
         "laier block(d) = x",
         "block",
         "found `block`, expected `=`",
-        "an item begins with `let`, `layer`, `dataset`, `augment`, `extern`, `recipe`, `llm`, `names`, `model(…)` or a \
-         name and `=`",
+        "an item begins with `let`, `layer`, `dataset`, `augment`, `extern`, `recipe`, `llm`, `names`, `use`, \
+         `variant`, `model(…)` or a name and `=`",
     );
+    check("variant a = 3", "=", "found `=`, expected `for` or `{`", "");
+    check("variant a for i = 3 { }", "=", "found `=`, expected `in`", "");
+    let settings = "a variant changes settings, as in `train.epochs = 100`; everything else stands outside of it";
+    check("variant a {\n  let x = 3\n}", "let", "found `let`, expected a setting or `}`", settings);
+    let one_to_a_line = "found a second item on one line, expected `>>` or a new line";
+    check("variant a { seed = 1 data = b }", "", one_to_a_line, "begin each item on a line of its own");
+    check("model =\nuse a.b", "", "found the next item, expected an expression", "");
     check("model =\ndata = x", "", "found the next item, expected an expression", "");
     check("seed =\nllm a = b", "", "found the next item, expected an expression", "");
     check("extern layer", "", "found the end of the text, expected a name", "");

@@ -90,9 +90,10 @@ impl Work for Inference<'_> {
 fn agree<B: Kernels>(plan: &Plan, inputs: &[Stream<B>], file: &Path) -> Result<()> {
     let mut lengths: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for (port, stream) in plan.inputs.iter().zip(inputs) {
-        let batch = Dim::Named { name: "batch".into(), varying: false };
+        let batch = Dim::named("batch");
         for (dim, length) in std::iter::once(&batch).chain(&plan.shape(port.stream).0).zip(stream.dims()) {
-            let Dim::Named { name, .. } = dim else { continue };
+            let Dim::Open(size) = dim else { continue };
+            let name = size.plain();
             let (known, by) = lengths.entry(name.clone()).or_insert((length, port.name.clone()));
             if *known != length {
                 return Err(Failure::at(
@@ -122,12 +123,12 @@ fn input<B: Kernels>(file: &Checkpoint, name: &str, shape: &[Dim], device: &B::D
     let fits = dims.len() == shape.len() + 1
         && dims[1..].iter().zip(shape).all(|(&found, dim)| match dim {
             Dim::Known(n) => i64::try_from(found).is_ok_and(|found| found == *n),
-            Dim::Named { .. } => found > 0,
+            Dim::Open(_) => found > 0,
         });
     if !fits || dims[0] == 0 {
         return Err(Failure::at(file.path(), format!("`{name}` is {dims:?}, and the model takes {}", expected())));
     }
-    let varies = matches!(shape.first(), Some(Dim::Named { varying: true, .. }));
+    let varies = shape.first().is_some_and(Dim::varies);
     let stream = Stream::new(tensor::<B>(file.read_f32(name)?, &dims, device));
     let mask_name = format!("{name}.mask");
     match file.info(&mask_name) {

@@ -21,6 +21,7 @@ pub mod layers;
 pub mod network;
 pub mod parameters;
 pub mod places;
+pub mod runnable;
 pub mod stream;
 pub mod tasks;
 pub mod training;

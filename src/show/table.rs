@@ -211,6 +211,11 @@ fn facts(checked: &Checked, total: &Sum, batch: usize) -> Vec<(&'static str, Str
     if !experiment.eval.is_empty() {
         facts.push(("eval", experiment.eval.iter().map(data_call).collect::<Vec<_>>().join(", ")));
     }
+    let parts: Vec<String> =
+        experiment.not_yet_run.iter().map(|part| format!("the {} `{}`", part.kind, part.name)).collect();
+    if !parts.is_empty() {
+        facts.push(("cannot run", format!("declared, and not written in Rust yet: {}", parts.join(", "))));
+    }
     if let Some(seed) = experiment.seed {
         facts.push(("seed", seed.to_string()));
     }

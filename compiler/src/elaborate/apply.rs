@@ -1,21 +1,21 @@
 //! Layers onto streams.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use lmv_grammar::ast::{Block, ExprKind, Fact, ItemKind, Type, TypeKind};
+use lmv_grammar::ast::{Block, ExprKind, ItemKind, TypeKind};
 
 use super::binding::names;
 use super::eval::is_stream;
-use super::matching::{Bindings, Mismatch, as_value, dims_of};
-use super::{Elaborator, Fill, MOST_NODES, MOST_NUMBERS, Place};
+use super::matching::{Bindings, as_value};
+use super::node::width_of;
+use super::signature::{Fit, Use};
+use super::{Elaborator, Fill, MOST_NODES, Place};
 use crate::codes::Code;
-use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::graph::{Filling, Node, Parameter, ParameterId, StreamId};
-use crate::shape::{Dim, Shape};
+use crate::graph::Stream;
+use crate::size::Size;
 use crate::source::Origin;
-use crate::value::{Bound, Definition, Env, EnvRef, Layer, LayerKind, Llm, Made, Scope, ScopeRef, StreamValue, Value};
+use crate::value::{Bound, Definition, Env, EnvRef, Layer, LayerKind, Llm, Made, ScopeRef, StreamValue, Value};
 
 /// Where a layer's parameters go: below the scope under the layer's own name, or right here.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ impl Elaborator<'_> {
 
     fn apply_value(&mut self, layer: &Value, input: Value, seat: Seat<'_>, at: Origin) -> Value {
         match layer {
-            Value::Error => Value::Error,
+            Value::Error | Value::Param(_) => Value::Error,
             Value::Layer(layer) => self.apply_layer(layer, input, seat, at),
             Value::Definition(definition) if definition.sort() == "layer" => {
                 let given = definition.params().iter().map(|_| None).collect();
@@ -111,7 +111,15 @@ impl Elaborator<'_> {
                 }
                 value
             }
-            LayerKind::Repeat { count, var, body, env } => {
+            LayerKind::Repeat { count: None, var, body, env } => {
+                // One round stands for all, if it gives what it takes.
+                let taken = self.shapes(&input);
+                let mut bound = vec![("input".to_owned(), input.clone())];
+                bound.extend(var.iter().map(|var| (var.clone(), Value::Param(Size::argument(var)))));
+                let output = self.body(body, input, Env::within(env, bound), &seat.take("repeat", given));
+                if taken.is_some() && self.shapes(&output) == taken { output } else { Value::Error }
+            }
+            LayerKind::Repeat { count: Some(count), var, body, env } => {
                 if *count < 0 {
                     return self.report(Diagnostic::error(
                         Code::OutOfRange,
@@ -147,6 +155,22 @@ impl Elaborator<'_> {
                 };
                 let named = named_inner(inner, given);
                 self.marked(mark, at, &base, |this| this.apply(&named, input, seat, at))
+            }
+            LayerKind::Shared { inner, place, sharing } => {
+                let place = place.of_a_use(sharing);
+                let before = self.shared.replace(sharing.clone());
+                let output = self.apply(inner, input, Seat::Below(&place), at);
+                self.shared = before;
+                output
+            }
+            LayerKind::OneOf(layers) => {
+                let outputs: Vec<Value> =
+                    layers.iter().map(|layer| self.apply(layer, input.clone(), seat, at)).collect();
+                let shapes: Vec<_> = outputs.iter().map(|output| self.shapes(output)).collect();
+                match outputs.into_iter().next() {
+                    Some(first) if shapes[0].is_some() && shapes.iter().all(|s| *s == shapes[0]) => first,
+                    _ => Value::Error,
+                }
             }
             LayerKind::Blocks { llm, first, end, overrides } => {
                 let mut value = input;
@@ -185,6 +209,17 @@ impl Elaborator<'_> {
             })
             .collect();
         if outputs.iter().any(|output| matches!(output, Value::Error)) { Value::Error } else { Value::Tuple(outputs) }
+    }
+
+    /// What a value of streams is made of; `None` for what is none.
+    fn shapes(&self, value: &Value) -> Option<Vec<Stream>> {
+        match value {
+            Value::Stream(stream) => Some(vec![self.graph.streams[stream.id.0].clone()]),
+            Value::Tuple(items) => {
+                items.iter().map(|item| self.shapes(item)).collect::<Option<Vec<_>>>().map(|shapes| shapes.concat())
+            }
+            _ => None,
+        }
     }
 
     fn llm_block(
@@ -241,15 +276,16 @@ impl Elaborator<'_> {
         let env = Env::within(&Env::top(definition.file), names(bound));
         let mut bindings = Bindings::default();
         let mut input = input;
+        let layer = Use { definition, bound, at };
         if let Some(pattern) = definition.signature().and_then(|signature| signature.input.as_ref()) {
             if let Value::UnknownInput = input {
                 let Some(known) = self.assume_input(pattern, &env, at) else { return Value::Error };
                 input = known;
             }
-            match self.match_input(definition, bound, pattern, &input, &mut bindings, &env, at) {
-                Ok(true) => {}
-                Ok(false) => return self.carry_on(definition, &bindings, &env),
-                Err(()) => return Value::Error,
+            match self.match_input(&layer, pattern, &input, &mut bindings, &env) {
+                Fit::Fits => {}
+                Fit::Promised => return self.carry_on(definition, &bindings, &env),
+                Fit::Lost => return Value::Error,
             }
         }
         let dims = bindings.dims.iter().map(|(name, dim)| (name.clone(), as_value(dim))).collect();
@@ -257,7 +293,7 @@ impl Elaborator<'_> {
         match definition.kind() {
             ItemKind::Extern { facts, .. } => {
                 let scope = seat.take(&definition.name, given);
-                let run = |this: &mut Self| this.node(definition, bound, facts, input, &bindings, &env, &scope, at);
+                let run = |this: &mut Self| this.node(&layer, facts, input, &bindings, &env, &scope);
                 self.framed(&definition.name, at, run).unwrap_or(Value::Error)
             }
             ItemKind::Define { body, signature, .. } => {
@@ -267,7 +303,7 @@ impl Elaborator<'_> {
                     .framed(&definition.name, at, |this| this.body(body, input, env.clone(), &scope))
                     .unwrap_or(Value::Error);
                 if let (Some(signature), false) = (signature, matches!(output, Value::Error))
-                    && !self.check_output(definition, &signature.output, &output, &mut bindings, &env, at)
+                    && !self.check_output(&layer, &signature.output, &output, &mut bindings, &env)
                 {
                     return Value::Error;
                 }
@@ -283,7 +319,7 @@ impl Elaborator<'_> {
     }
 
     /// A body run on a stream. A body that is one single layer *is* that layer: it adds nothing to parameter paths.
-    fn body(&mut self, body: &Block, input: Value, env: EnvRef, scope: &ScopeRef) -> Value {
+    pub(super) fn body(&mut self, body: &Block, input: Value, env: EnvRef, scope: &ScopeRef) -> Value {
         let file = env.file;
         let place = Place { env, scope: scope.clone() };
         let value = self.block(body, &place);
@@ -300,402 +336,6 @@ impl Elaborator<'_> {
             other => other,
         };
         self.apply(&value, input, seat, result_at)
-    }
-
-    /// The input that a first layer's signature asks for, in a spec that says nothing else about it.
-    fn assume_input(&mut self, pattern: &Type, env: &EnvRef, at: Origin) -> Option<Value> {
-        let Some(dims) = dims_of(pattern) else {
-            self.report(
-                Diagnostic::error(
-                    Code::UnknownInput,
-                    "the input of the model is not known",
-                    at,
-                    "takes several streams",
-                )
-                .help("name them: `model(image, text) { … }`, and say what they are by `data = …`"),
-            );
-            return None;
-        };
-        let shape = self.shape_of(dims, &Bindings::default(), env, at)?;
-        if shape.0.iter().any(|dim| dim.known().is_none()) {
-            self.report(
-                Diagnostic::error(
-                    Code::UnknownInput,
-                    "the shape of the input is not known here",
-                    at,
-                    format!("takes {shape}, whatever its size"),
-                )
-                .help("give the spec a `data = …`, or write the input out: `model(x : [3, 32, 32]) { x >> … }`"),
-            );
-            return None;
-        }
-        Some(self.input("input", shape, at))
-    }
-
-    /// Matches what flows in against the signature: `Ok(true)` fits, `Ok(false)` was reported and the output can still
-    /// be told, `Err` was reported and nothing can be told.
-    #[allow(clippy::too_many_arguments)] // The two sides of a match and where both stand.
-    fn match_input(
-        &mut self,
-        definition: &Rc<Definition>,
-        bound: &[Bound],
-        pattern: &Type,
-        input: &Value,
-        bindings: &mut Bindings,
-        env: &EnvRef,
-        at: Origin,
-    ) -> Result<bool, ()> {
-        let patterns: Vec<&Type> = match &pattern.kind {
-            TypeKind::Tuple(items) => items.iter().collect(),
-            _ => vec![pattern],
-        };
-        let streams: Vec<&Value> = match input {
-            Value::Tuple(items) => items.iter().collect(),
-            one => vec![one],
-        };
-        if patterns.len() != streams.len() {
-            let count = |n: usize| if n == 1 { "one stream".to_owned() } else { format!("{n} streams") };
-            self.report(
-                Diagnostic::error(
-                    Code::Shape,
-                    format!(
-                        "`{}` takes {}, and is given {}",
-                        definition.name,
-                        count(patterns.len()),
-                        count(streams.len())
-                    ),
-                    at,
-                    format!("takes {}", count(patterns.len())),
-                )
-                .also(definition.origin(), "declared here"),
-            );
-            return Err(());
-        }
-        let mut fits = true;
-        for (pattern, stream) in patterns.into_iter().zip(streams) {
-            let Value::Stream(stream) = stream else { return Err(()) };
-            let Some(dims) = dims_of(pattern) else { continue };
-            let shape = self.graph.shape(stream.id).clone();
-            match self.match_in_frame(definition, dims, &shape, bindings, env, at).ok_or(())? {
-                Ok(()) => {}
-                Err(mismatch) => {
-                    fits = false;
-                    let rank = mismatch.notes.iter().any(|note| note.contains("per sample"));
-                    self.report_mismatch(definition, bound, stream, &shape, mismatch, at);
-                    if rank {
-                        return Err(());
-                    }
-                }
-            }
-        }
-        Ok(fits)
-    }
-
-    /// Matching may evaluate arithmetic of the signature; a mistake there is the caller's.
-    fn match_in_frame(
-        &mut self,
-        definition: &Rc<Definition>,
-        dims: &[lmv_grammar::ast::DimExpr],
-        shape: &Shape,
-        bindings: &mut Bindings,
-        env: &EnvRef,
-        at: Origin,
-    ) -> Option<Result<(), Mismatch>> {
-        self.framed(&definition.name, at, |this| this.match_shape(dims, shape, bindings, env))?
-    }
-
-    fn report_mismatch(
-        &mut self,
-        definition: &Definition,
-        bound: &[Bound],
-        stream: &StreamValue,
-        shape: &Shape,
-        mismatch: Mismatch,
-        at: Origin,
-    ) {
-        let message = if stream.made.input {
-            format!("the input does not fit `{}`", definition.name)
-        } else {
-            "these layers do not fit together".to_owned()
-        };
-        let mut diagnostic = Diagnostic::error(Code::Shape, message, at, format!("takes {}", mismatch.expected));
-        if stream.made.origin != at {
-            diagnostic = diagnostic.also(stream.made.origin, format!("gives {shape}"));
-        } else {
-            diagnostic = diagnostic.note(format!("the stream is {shape}"));
-        }
-        for note in mismatch.notes {
-            diagnostic = diagnostic.note(note);
-        }
-        let user = |origin: &Origin| !self.sources.get(origin.file).library;
-        // Whichever of the two numbers stands in the user's file can be changed; the layer before is tried first.
-        let before = stream.made.width;
-        let here = (definition.name == "linear")
-            .then(|| bound.iter().find(|b| b.name == "in"))
-            .flatten()
-            .and_then(|bound| bound.written);
-        let found = shape.0.last().and_then(Dim::known);
-        match (before.filter(user), here.filter(user), mismatch.last, found) {
-            (_, Some(here), Some(_), Some(found)) => {
-                diagnostic = diagnostic.replace(format!("make this layer take {found}"), here, found.to_string());
-            }
-            (Some(before), _, Some(last), _) => {
-                diagnostic =
-                    diagnostic.replace(format!("make the layer before it {last} wide"), before, last.to_string());
-            }
-            (None, None, Some(last), Some(found)) if user(&at) && user(&stream.made.origin) && !stream.made.input => {
-                let after = Origin {
-                    file: stream.made.origin.file,
-                    span: lmv_grammar::ast::Span::new(stream.made.origin.span.end, stream.made.origin.span.end),
-                };
-                diagnostic = diagnostic.replace(
-                    "put a linear layer between them",
-                    after,
-                    format!(" >> linear({found}, {last})"),
-                );
-            }
-            _ => {}
-        }
-        self.report(diagnostic);
-    }
-
-    /// After a reported mismatch: the output that the signature promises, so that the next layers are checked too.
-    fn carry_on(&mut self, definition: &Rc<Definition>, bindings: &Bindings, env: &EnvRef) -> Value {
-        let Some(signature) = definition.signature() else { return Value::Error };
-        let Some(dims) = dims_of(&signature.output) else { return Value::Error };
-        match self.quietly(|this| this.shape_of(dims, bindings, env, definition.origin())) {
-            Some(shape) => {
-                let id = self.stream(shape);
-                let made = Rc::new(Made { origin: definition.origin(), width: None, input: false });
-                Value::Stream(StreamValue { id, made })
-            }
-            None => Value::Error,
-        }
-    }
-
-    /// A body must give what its signature says.
-    fn check_output(
-        &mut self,
-        definition: &Rc<Definition>,
-        pattern: &Type,
-        output: &Value,
-        bindings: &mut Bindings,
-        env: &EnvRef,
-        at: Origin,
-    ) -> bool {
-        let patterns: Vec<&Type> = match &pattern.kind {
-            TypeKind::Tuple(items) => items.iter().collect(),
-            _ => vec![pattern],
-        };
-        let streams: Vec<&Value> = match output {
-            Value::Tuple(items) => items.iter().collect(),
-            one => vec![one],
-        };
-        let pattern_at = Origin { file: definition.file, span: pattern.span };
-        if patterns.len() != streams.len() {
-            self.report(
-                Diagnostic::error(
-                    Code::Signature,
-                    format!("`{}` does not give what its signature says", definition.name),
-                    pattern_at,
-                    format!("says {} streams, and the body gives {}", patterns.len(), streams.len()),
-                )
-                .also(at, "used here"),
-            );
-            return false;
-        }
-        for (pattern, stream) in patterns.into_iter().zip(streams) {
-            let (Some(dims), Value::Stream(stream)) = (dims_of(pattern), stream) else { continue };
-            let shape = self.graph.shape(stream.id).clone();
-            match self.match_in_frame(definition, dims, &shape, bindings, env, at) {
-                None => return false,
-                Some(Ok(())) => {}
-                Some(Err(mismatch)) => {
-                    let mut diagnostic = Diagnostic::error(
-                        Code::Signature,
-                        format!("`{}` does not give what its signature says", definition.name),
-                        Origin { file: definition.file, span: pattern.span },
-                        format!("says {}, and the body gives {shape}", mismatch.expected),
-                    )
-                    .also(at, "used here");
-                    for note in mismatch.notes {
-                        diagnostic = diagnostic.note(note.replace("it takes", "the signature says"));
-                    }
-                    self.report(diagnostic);
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    /// Puts an `extern layer` into the graph.
-    #[allow(clippy::too_many_arguments)] // All that a node is made of.
-    fn node(
-        &mut self,
-        definition: &Rc<Definition>,
-        bound: &[Bound],
-        facts: &[Fact],
-        input: Value,
-        bindings: &Bindings,
-        env: &EnvRef,
-        scope: &ScopeRef,
-        at: Origin,
-    ) -> Value {
-        if self.graph.nodes.len() >= MOST_NODES {
-            return self.stop(
-                Diagnostic::error(Code::TooLarge, "the model is too large", at, "this would be one layer too many")
-                    .note(format!("lmvc stops at {MOST_NODES} layers")),
-            );
-        }
-        let inputs: Vec<StreamId> = match &input {
-            Value::Stream(stream) => vec![stream.id],
-            Value::Tuple(items) => items
-                .iter()
-                .filter_map(|item| match item {
-                    Value::Stream(stream) => Some(stream.id),
-                    _ => None,
-                })
-                .collect(),
-            _ => return Value::Error,
-        };
-        let mut arguments = BTreeMap::new();
-        for bound in bound {
-            let Some(value) = self.settled(bound.value.clone(), bound.written.unwrap_or(at)) else {
-                return Value::Error;
-            };
-            arguments.insert(bound.name.clone(), value);
-        }
-        let dims =
-            bindings.dims.iter().map(|(name, dim)| Bound { name: name.clone(), value: as_value(dim), written: None });
-        let with_dims: Vec<Bound> = bound.iter().cloned().chain(dims).collect();
-        if !self.requirements_hold(definition, &with_dims, at) {
-            return Value::Error;
-        }
-        let user = self.user_place(at);
-        let mut parameters = Vec::new();
-        let mut flops = None;
-        for fact in facts {
-            match fact {
-                // Held against the arguments where they were given.
-                Fact::Require { .. } => {}
-                Fact::Flops(expr) => {
-                    let rest = bindings.rest.as_ref().map_or(Some(1), |rest| Shape(rest.clone()).count());
-                    let rest =
-                        rest.map_or_else(|| Value::Dim(Dim::Named { name: "rest".into(), varying: false }), Value::int);
-                    let env = Env::within(env, vec![("rest".to_owned(), rest)]);
-                    let place = Place { env, scope: Scope::root() };
-                    flops = match self.quietly(|this| this.eval(expr, &place)) {
-                        Value::Config(config) => config.float(),
-                        _ => None,
-                    };
-                }
-                Fact::Weight { name, shape, init, when } => {
-                    let place = Place { env: env.clone(), scope: Scope::root() };
-                    if let Some(when) = when
-                        && !matches!(self.eval(when, &place), Value::Config(Config::Bool(true)))
-                    {
-                        continue;
-                    }
-                    let init_at = Origin { file: env.file, span: init.span };
-                    let init = self.eval(init, &place);
-                    let (Some(init), Some(dims)) = (self.settled(init, init_at), dims_of(shape)) else {
-                        return Value::Error;
-                    };
-                    let shape_at = Origin { file: env.file, span: shape.span };
-                    let Some(shape) = self.shape_of(dims, bindings, env, shape_at) else { return Value::Error };
-                    if !self.fits_a_machine(&shape, &format!("`{}` of `{}`", name.text, definition.name), at) {
-                        return Value::Error;
-                    }
-                    let id = ParameterId(self.graph.parameters.len());
-                    let path =
-                        if scope.path.is_empty() { name.text.clone() } else { format!("{}.{}", scope.path, name.text) };
-                    let frozen = self.marks.frozen.is_some_and(|(frozen, _)| frozen);
-                    let filled_by = self.filling(&path);
-                    if let (true, None, Some((_, mark)), false) =
-                        (frozen, &filled_by, self.marks.frozen, matches!(self.marks.fill, Some(Fill::Random)))
-                    {
-                        self.report(
-                            Diagnostic::error(
-                                Code::FrozenRandom,
-                                "this is frozen, and nothing fills it",
-                                mark,
-                                format!("`{}` in it would keep its random start for ever", definition.name),
-                            )
-                            .help("train it, fill it by `pretrained(\"name\", …)`, or say that a random start is meant: `frozen(random(…))`"),
-                        );
-                    }
-                    self.graph.parameters.push(Parameter {
-                        path,
-                        layer: definition.name.clone(),
-                        shape,
-                        init,
-                        frozen,
-                        filled_by,
-                        origin: user,
-                    });
-                    parameters.push((name.text.clone(), id));
-                }
-            }
-        }
-        let Some(signature) = definition.signature() else { return Value::Error };
-        let types: Vec<&Type> = match &signature.output.kind {
-            TypeKind::Tuple(items) => items.iter().collect(),
-            _ => vec![&signature.output],
-        };
-        let mut outputs = Vec::new();
-        for ty in types {
-            let Some(dims) = dims_of(ty) else { return Value::Error };
-            let ty_at = Origin { file: definition.file, span: ty.span };
-            let Some(shape) = self.shape_of(dims, bindings, env, ty_at) else { return Value::Error };
-            if !self.fits_a_machine(&shape, &format!("what `{}` gives", definition.name), at) {
-                return Value::Error;
-            }
-            outputs.push(self.stream(shape));
-        }
-        self.graph.nodes.push(Node {
-            layer: definition.name.clone(),
-            path: scope.path.clone(),
-            arguments,
-            inputs,
-            outputs: outputs.clone(),
-            parameters,
-            flops,
-            origin: user,
-        });
-        let made = Rc::new(Made { origin: at, width: width_of(definition, bound), input: false });
-        let mut streams: Vec<Value> =
-            outputs.into_iter().map(|id| Value::Stream(StreamValue { id, made: made.clone() })).collect();
-        if streams.len() == 1 { streams.remove(0) } else { Value::Tuple(streams) }
-    }
-
-    /// Whether a tensor of this shape fits any machine; if not, that is reported.
-    fn fits_a_machine(&mut self, shape: &Shape, what: &str, at: Origin) -> bool {
-        let fits = shape.count().is_none_or(|count| count <= MOST_NUMBERS);
-        if !fits {
-            let message = format!("{what} is larger than any machine's memory");
-            self.report(Diagnostic::error(Code::TooLarge, message, at, format!("would be {shape}")));
-        }
-        fits
-    }
-
-    /// The outermost place of the user's own file on the way here.
-    fn user_place(&self, at: Origin) -> Origin {
-        self.frames.iter().map(|frame| frame.called).find(|called| !self.sources.get(called.file).library).unwrap_or(at)
-    }
-
-    fn filling(&self, path: &str) -> Option<Filling> {
-        let below = |base: &str| path.strip_prefix(base).unwrap_or(path).trim_start_matches('.').to_owned();
-        match self.marks.fill.as_ref()? {
-            Fill::Random => None,
-            Fill::Named { weights, base } => Some(Filling::Named { weights: weights.clone(), local: below(base) }),
-            Fill::Block { llm, layer, base } => Some(Filling::Block {
-                weights: llm.name.clone(),
-                layer: *layer,
-                local: below(base),
-                llm: llm.sizes.clone(),
-            }),
-        }
     }
 }
 
@@ -732,16 +372,13 @@ fn made_by(layer: &Value, at: Origin) -> Rc<Made> {
     Rc::new(Made { origin: at, width: None, input: false })
 }
 
-/// Where the width that a linear layer gives was written.
-fn width_of(definition: &Definition, bound: &[Bound]) -> Option<Origin> {
-    let out = bound.iter().find(|bound| bound.name == "out").filter(|_| definition.name == "linear");
-    out.and_then(|bound| bound.written)
-}
-
 fn remade(value: Value, made: &Rc<Made>) -> Value {
     match value {
         Value::Stream(stream) => Value::Stream(StreamValue { made: made.clone(), ..stream }),
         Value::Tuple(items) => Value::Tuple(items.into_iter().map(|item| remade(item, made)).collect()),
+        Value::Record(fields) => {
+            Value::Record(fields.into_iter().map(|(name, value)| (name, remade(value, made))).collect())
+        }
         other => other,
     }
 }

@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use lmv_grammar::ast::{Arg, Comparison, Expr, ExprKind, Fact, ItemKind};
 
-use super::{Elaborator, Place, nearest};
+use super::{Elaborator, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
+use crate::near::nearest;
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, Layer, Value};
 
@@ -69,7 +70,7 @@ impl Elaborator<'_> {
                             "not one of its arguments",
                         );
                         diagnostic = match nearest(&name.text, known.iter().copied()) {
-                            Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, near),
+                            Some(_) => diagnostic.did_you_mean(&name.text, &known, at),
                             None if known.is_empty() => diagnostic.note("it takes none"),
                             None => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
                         };
@@ -220,7 +221,8 @@ impl Elaborator<'_> {
     fn check_type(&mut self, definition: &Definition, given: &Bound, default: &Value) -> bool {
         let (Value::Config(default), Some(written)) = (default, given.written) else { return true };
         let fits = match (default, &given.value) {
-            (_, Value::Error | Value::Dim(_)) => true,
+            // Not known yet.
+            (_, Value::Error | Value::Dim(_) | Value::Param(_) | Value::Config(Config::Unknown(_))) => true,
             (Config::Bool(_), Value::Config(value)) => matches!(value, Config::Bool(_)),
             (Config::Int(_), Value::Config(value)) => matches!(value, Config::Int(_)),
             (Config::Float(_), Value::Config(value)) => matches!(value, Config::Int(_) | Config::Float(_)),

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use lmv_grammar::ast::{Arg, BinaryOp, Block, Expr, ExprKind, ItemKind, Name};
+use lmv_grammar::ast::{Arg, Block, Expr, ExprKind, ItemKind, Name};
 
 use super::binding::names;
-use super::{Elaborator, Place, nearest};
+use super::{Elaborator, Place};
 use crate::codes::Code;
 use crate::config::{Call, Config};
 use crate::diagnostic::Diagnostic;
 use crate::graph::LlmSizes;
+use crate::near::nearest;
 use crate::shape::Dim;
 use crate::source::Origin;
-use crate::value::{Bound, Definition, Env, FieldType, Layer, LayerKind, Llm, Mark, Recipe, Value};
+use crate::value::{Bound, Definition, Env, Layer, LayerKind, Llm, Mark, Recipe, Value};
 
 /// Names that the language itself gives a meaning.
-const BUILTINS: [&str; 9] = ["frozen", "trainable", "random", "pretrained", "path", "when", "max", "min", "data"];
+const BUILTINS: [&str; 10] =
+    ["frozen", "trainable", "random", "pretrained", "shared", "path", "when", "max", "min", "data"];
 
 impl Elaborator<'_> {
     /// Evaluates an expression; a mistake is reported and gives [`Value::Error`].
@@ -59,7 +61,7 @@ impl Elaborator<'_> {
                             name_at,
                             format!("this is {count}"),
                         )
-                        .replace("the blocks themselves are `layer`", name_at, "layer"),
+                        .fix("the blocks themselves are `layer`", name_at, "layer"),
                     );
                 }
                 let index = self.eval(index, place);
@@ -67,7 +69,7 @@ impl Elaborator<'_> {
             }
             ExprKind::Range(from, to) => match (self.eval(from, place), self.eval(to, place)) {
                 (Value::Config(Config::Int(from)), Value::Config(Config::Int(to))) => Value::Range(from, to),
-                (Value::Error, _) | (_, Value::Error) => Value::Error,
+                (Value::Error | Value::Param(_), _) | (_, Value::Error | Value::Param(_)) => Value::Error,
                 (from, to) => {
                     let what = format!("from {} to {}", from.kind(), to.kind());
                     self.report(Diagnostic::error(
@@ -82,9 +84,12 @@ impl Elaborator<'_> {
             ExprKind::Repeat { keyword: _, count, var, body } => {
                 let count_at = Origin { file: at.file, span: count.span };
                 match self.eval(count, place) {
-                    Value::Config(Config::Int(count)) => Layer::configured(
+                    count @ (Value::Config(Config::Int(_)) | Value::Param(_) | Value::Dim(_)) => Layer::configured(
                         LayerKind::Repeat {
-                            count,
+                            count: match count {
+                                Value::Config(Config::Int(count)) => Some(count),
+                                _ => None,
+                            },
                             var: var.as_ref().map(|var| var.text.clone()),
                             body: Rc::new(body.clone()),
                             env: place.env.clone(),
@@ -103,6 +108,8 @@ impl Elaborator<'_> {
             ExprKind::Negate(of) => match self.eval(of, place) {
                 Value::Config(Config::Int(n)) => Value::int(n.saturating_neg()),
                 Value::Config(Config::Float(x)) => Value::Config(Config::Float(-x)),
+                Value::Config(Config::Unknown(name)) => Value::Config(Config::Unknown(name)),
+                Value::Dim(_) | Value::Param(_) => Value::Config(Config::Unknown("…".into())),
                 Value::Error => Value::Error,
                 other => self.report(Diagnostic::error(
                     Code::WrongType,
@@ -131,10 +138,7 @@ impl Elaborator<'_> {
                 }
                 Value::List(values)
             }
-            ExprKind::Record(_) => self.report(
-                Diagnostic::error(Code::WrongType, "a record is not an expression here", at, "no place for a record")
-                    .note("records stand behind `with`"),
-            ),
+            ExprKind::Record(fields) => self.record(fields, place, at),
             ExprKind::With(of, additions) => {
                 let value = self.eval(of, place);
                 self.with(value, additions, place, at)
@@ -146,6 +150,45 @@ impl Elaborator<'_> {
         }
     }
 
+    /// `{ answer: x, pose: y }`: streams by name, or losses and metrics by the outputs that they are of.
+    fn record(&mut self, fields: &[(Name, Expr)], place: &Place, at: Origin) -> Value {
+        let mut values: Vec<(String, Value)> = Vec::new();
+        let mut broken = fields.is_empty();
+        if fields.is_empty() {
+            self.report(
+                Diagnostic::error(Code::WrongType, "a record without fields", at, "nothing is in it")
+                    .help("for example `{ answer: x, pose: y }`"),
+            );
+        }
+        for (name, expr) in fields {
+            let value = self.eval(expr, place);
+            broken |= matches!(value, Value::Error);
+            if values.iter().any(|(earlier, _)| *earlier == name.text) {
+                let name_at = Origin { file: at.file, span: name.span };
+                let first =
+                    fields.iter().find(|(earlier, _)| earlier.text == name.text).map_or(name.span, |(n, _)| n.span);
+                self.report(
+                    Diagnostic::error(
+                        Code::RepeatedArgument,
+                        format!("the record has `{}` twice", name.text),
+                        name_at,
+                        "given again here",
+                    )
+                    .also(Origin { file: at.file, span: first }, "first given here"),
+                );
+                broken = true;
+                continue;
+            }
+            if let Value::Stream(stream) = &value {
+                let prefix = &place.scope.path;
+                let tap = if prefix.is_empty() { name.text.clone() } else { format!("{prefix}.{}", name.text) };
+                self.graph.taps.push(crate::graph::Port { name: tap, stream: stream.id });
+            }
+            values.push((name.text.clone(), value));
+        }
+        if broken { Value::Error } else { Value::Record(values) }
+    }
+
     /// Evaluates a block: its `let` lines in order, then its result. Streams that a `let` names become taps.
     pub(crate) fn block(&mut self, block: &Block, place: &Place) -> Value {
         let mut place = place.clone();
@@ -155,7 +198,7 @@ impl Elaborator<'_> {
             let values = match (line.names.as_slice(), value) {
                 ([_], value) => vec![value],
                 (names, Value::Tuple(values)) if values.len() == names.len() => values,
-                (names, Value::Error) => vec![Value::Error; names.len()],
+                (names, Value::Error | Value::Param(_)) => vec![Value::Error; names.len()],
                 (names, other) => {
                     self.report(Diagnostic::error(
                         Code::WrongType,
@@ -196,16 +239,14 @@ impl Elaborator<'_> {
         known.extend(self.file.keys().map(String::as_str));
         known.extend(BUILTINS);
         known.sort_unstable();
-        let near = nearest(name, known).map(str::to_owned);
-        let mut diagnostic = Diagnostic::error(
+        known.dedup();
+        let diagnostic = Diagnostic::error(
             Code::UnknownName,
             format!("there is no `{name}`"),
             at,
             "not defined here, nor in the library",
-        );
-        if let Some(near) = near {
-            diagnostic = diagnostic.replace(format!("did you mean `{near}`?"), at, near);
-        }
+        )
+        .did_you_mean(name, &known, at);
         self.report(diagnostic)
     }
 
@@ -268,15 +309,12 @@ impl Elaborator<'_> {
                 )
             }
             // Without data the sizes that it would tell keep their names.
-            Value::Data(None) => Value::Dim(Dim::Named { name: name.text.clone(), varying: false }),
+            Value::Data(None) => Value::Dim(Dim::named(&name.text)),
             Value::Data(Some(data)) => {
                 if let Some(value) = data.call.arguments.get(&name.text) {
                     return Value::Config(value.clone());
                 }
-                let class = data.fields.iter().find_map(|(_, ty)| match ty {
-                    FieldType::Class(dim) => Some(dim.clone()),
-                    FieldType::Tensor(_) => None,
-                });
+                let class = data.fields.iter().find(|(_, ty)| ty.is_label()).and_then(|(_, ty)| ty.classes.clone());
                 if let ("classes", Some(dim)) = (name.text.as_str(), class) {
                     return super::matching::as_value(&dim);
                 }
@@ -290,7 +328,24 @@ impl Elaborator<'_> {
                     .also(data.origin, format!("`{}` stands here", data.call.name)),
                 )
             }
-            Value::Error => Value::Error,
+            Value::Record(fields) => {
+                if let Some((_, value)) = fields.iter().find(|(field, _)| *field == name.text) {
+                    return value.clone();
+                }
+                let known: Vec<&str> = fields.iter().map(|(field, _)| field.as_str()).collect();
+                let diagnostic = Diagnostic::error(
+                    Code::UnknownField,
+                    format!("the record has no `{}`", name.text),
+                    name_at,
+                    "no such field",
+                );
+                let diagnostic = match nearest(&name.text, known.iter().copied()) {
+                    Some(_) => diagnostic.did_you_mean(&name.text, &known, name_at),
+                    None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
+                };
+                self.report(diagnostic)
+            }
+            Value::Error | Value::Param(_) => Value::Error,
             other => self.report(Diagnostic::error(
                 Code::UnknownField,
                 format!("{} has no part `{}`", other.kind(), name.text),
@@ -303,7 +358,7 @@ impl Elaborator<'_> {
     fn index(&mut self, value: Value, index: Value, at: Origin, index_at: Origin) -> Value {
         let llm = match value {
             Value::LlmLayers(llm) => llm,
-            Value::Error => return Value::Error,
+            Value::Error | Value::Param(_) => return Value::Error,
             Value::Llm(llm) => {
                 return self.report(
                     Diagnostic::error(Code::WrongType, "a language model is not a list", at, "which part of it?")
@@ -323,6 +378,8 @@ impl Elaborator<'_> {
             Value::Config(Config::Int(n)) => (n, n.saturating_add(1)),
             Value::Range(first, end) => (first, end),
             Value::Error => return Value::Error,
+            // Whichever block it is, they are alike.
+            Value::Param(_) | Value::Dim(_) => (0, 1),
             other => {
                 return self.report(Diagnostic::error(
                     Code::WrongType,
@@ -364,6 +421,7 @@ impl Elaborator<'_> {
                 "trainable" => return self.mark(Mark::Trainable, name, args, place, at),
                 "random" => return self.mark(Mark::Random, name, args, place, at),
                 "pretrained" => return self.pretrained(args, place, at),
+                "shared" => return self.shared(args, place, at),
                 "path" => return self.path(args, place, at),
                 "when" => return self.when(args, place, at),
                 "max" | "min" => return self.extremum(name == "max", args, place, at),
@@ -376,7 +434,7 @@ impl Elaborator<'_> {
                 let Some(bound) = self.bind(&definition, args, place, at) else { return Value::Error };
                 self.configured(&definition, bound, at)
             }
-            Value::Error => Value::Error,
+            Value::Error | Value::Param(_) => Value::Error,
             other => {
                 if let Value::Layer(layer) = &other
                     && let LayerKind::Blocks { llm, first, end, overrides } = &layer.kind
@@ -415,6 +473,7 @@ impl Elaborator<'_> {
                     name: definition.name.clone(),
                     arguments,
                     with: BTreeMap::new(),
+                    on: None,
                 }))
             }
             ItemKind::Let { value, .. } => {
@@ -436,8 +495,12 @@ impl Elaborator<'_> {
     pub(crate) fn settled(&mut self, value: Value, at: Origin) -> Option<Config> {
         match value {
             Value::Config(config) => Some(config),
-            Value::Dim(Dim::Named { name, .. }) => Some(Config::Unknown(name)),
+            Value::Dim(Dim::Open(size)) | Value::Param(size) => Some(Config::Unknown(size.plain())),
             Value::Dim(Dim::Known(n)) => Some(Config::Int(n)),
+            Value::Record(fields) => {
+                let settled = fields.into_iter().map(|(name, value)| Some((name, self.settled(value, at)?)));
+                settled.collect::<Option<BTreeMap<_, _>>>().map(Config::Record)
+            }
             Value::List(items) => {
                 items.into_iter().map(|item| self.settled(item, at)).collect::<Option<Vec<_>>>().map(Config::List)
             }
@@ -446,6 +509,7 @@ impl Elaborator<'_> {
                 name: definition.name.clone(),
                 arguments: BTreeMap::new(),
                 with: BTreeMap::new(),
+                on: None,
             })),
             Value::Definition(definition) => {
                 let given = definition.params().iter().map(|_| None).collect();
@@ -555,7 +619,7 @@ impl Elaborator<'_> {
                 );
             }
             let value = self.eval(&arg.value, place);
-            if !matches!(value, Value::Config(Config::Bool(_)) | Value::Error) {
+            if !matches!(value, Value::Config(Config::Bool(_)) | Value::Error | Value::Param(_)) {
                 return self.report(Diagnostic::error(
                     Code::WrongType,
                     format!("`{}` is true or false", name.text),
@@ -566,170 +630,6 @@ impl Elaborator<'_> {
             overrides.push(Bound { name: name.text.clone(), value, written: Some(written) });
         }
         Layer::configured(LayerKind::Blocks { llm: llm.clone(), first, end, overrides }, at)
-    }
-
-    fn mark(&mut self, mark: Mark, word: &str, args: &[Arg], place: &Place, at: Origin) -> Value {
-        let [Arg { name: None, value }] = args else {
-            return self.report(
-                Diagnostic::error(
-                    Code::UnknownArgument,
-                    format!("`{word}` takes one layer"),
-                    at,
-                    format!("{} arguments here", args.len()),
-                )
-                .help(format!("for example `{word}(llama7b.layer[31])`")),
-            );
-        };
-        let inner_at = Origin { file: at.file, span: value.span };
-        let inner = self.eval(value, place);
-        self.marked_layer(mark, inner, at, inner_at)
-    }
-
-    fn marked_layer(&mut self, mark: Mark, inner: Value, at: Origin, inner_at: Origin) -> Value {
-        match &inner {
-            Value::Error => return Value::Error,
-            Value::Layer(layer) => {
-                if let LayerKind::Mark { mark: within, .. } = &layer.kind
-                    && matches!((&mark, within), (Mark::Frozen, Mark::Trainable) | (Mark::Trainable, Mark::Frozen))
-                {
-                    let (outer, inside) =
-                        if mark == Mark::Frozen { ("frozen", "trainable") } else { ("trainable", "frozen") };
-                    return self.report(
-                        Diagnostic::error(
-                            Code::FreezeConflict,
-                            format!("one layer cannot be both {outer} and {inside}"),
-                            at,
-                            format!("this says {outer}"),
-                        )
-                        .also(layer.origin, format!("and this says {inside}"))
-                        .help("keep the one that is meant"),
-                    );
-                }
-            }
-            Value::Definition(definition) if definition.sort() == "layer" => {}
-            Value::Llm(llm) => {
-                return self.report(
-                    Diagnostic::error(
-                        Code::NotALayer,
-                        format!("`{}` is a whole language model", llm.name),
-                        inner_at,
-                        "which block of it?",
-                    )
-                    .replace(
-                        "its last block",
-                        inner_at,
-                        format!("{}.layer[{}]", llm.name, llm.layers - 1),
-                    ),
-                );
-            }
-            other => {
-                return self.report(Diagnostic::error(
-                    Code::NotALayer,
-                    "a layer is expected here",
-                    inner_at,
-                    format!("this is {}", other.kind()),
-                ));
-            }
-        }
-        Layer::configured(LayerKind::Mark { mark, inner }, at)
-    }
-
-    fn pretrained(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
-        let [Arg { name: None, value: name }, Arg { name: None, value: layer }] = args else {
-            return self.report(
-                Diagnostic::error(
-                    Code::UnknownArgument,
-                    "`pretrained` takes a name and a layer",
-                    at,
-                    format!("{} arguments here", args.len()),
-                )
-                .help("for example `pretrained(\"deit_small\", vit_small)`"),
-            );
-        };
-        let name_at = Origin { file: at.file, span: name.span };
-        let layer_at = Origin { file: at.file, span: layer.span };
-        match self.eval(name, place) {
-            Value::Config(Config::Str(weights)) => {
-                let inner = self.eval(layer, place);
-                self.marked_layer(Mark::Pretrained(weights), inner, at, layer_at)
-            }
-            Value::Error => Value::Error,
-            other => self.report(Diagnostic::error(
-                Code::WrongType,
-                "weights go by a name in quotes",
-                name_at,
-                format!("this is {}", other.kind()),
-            )),
-        }
-    }
-
-    fn path(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
-        if let [Arg { name: None, value }] = args
-            && let Value::Config(Config::Str(name)) = self.eval(value, place)
-        {
-            if name.contains(['/', '\\']) || name.is_empty() {
-                return self.report(
-                    Diagnostic::error(Code::WrongType, "a path goes by a name", at, "this looks like a place on one machine")
-                        .note("specs are portable: where a name lies is said in lmv.toml, in the environment, or by `--path NAME=DIR`"),
-                );
-            }
-            return Value::Config(Config::Path(name));
-        }
-        self.report(
-            Diagnostic::error(Code::WrongType, "`path` takes one name in quotes", at, "not a name")
-                .help("for example `path(\"imagenet\")`"),
-        )
-    }
-
-    /// `when(condition, a, b)`: only the one that is chosen is looked at.
-    fn when(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
-        let [condition, yes, no] = args else {
-            return self.report(
-                Diagnostic::error(
-                    Code::MissingArgument,
-                    "`when` takes a condition and two values",
-                    at,
-                    format!("{} arguments here", args.len()),
-                )
-                .help("for example `when(rope, rotary(heads), identity)`"),
-            );
-        };
-        let condition_at = Origin { file: at.file, span: condition.value.span };
-        match self.eval(&condition.value, place) {
-            Value::Config(Config::Bool(true)) => self.eval(&yes.value, place),
-            Value::Config(Config::Bool(false)) => self.eval(&no.value, place),
-            Value::Error => Value::Error,
-            other => self.report(Diagnostic::error(
-                Code::WrongType,
-                "a condition is true or false",
-                condition_at,
-                format!("this is {}", other.kind()),
-            )),
-        }
-    }
-
-    fn extremum(&mut self, max: bool, args: &[Arg], place: &Place, at: Origin) -> Value {
-        let values: Vec<Value> = args.iter().map(|arg| self.eval(&arg.value, place)).collect();
-        if values.iter().any(|value| matches!(value, Value::Error)) {
-            return Value::Error;
-        }
-        let numbers: Option<Vec<i64>> = values
-            .iter()
-            .map(|value| match value {
-                Value::Config(Config::Int(n)) => Some(*n),
-                _ => None,
-            })
-            .collect();
-        let found = numbers.and_then(|numbers| if max { numbers.into_iter().max() } else { numbers.into_iter().min() });
-        match found {
-            Some(n) => Value::int(n),
-            None => self.report(Diagnostic::error(
-                Code::WrongType,
-                format!("`{}` takes whole numbers", if max { "max" } else { "min" }),
-                at,
-                "not all of these are",
-            )),
-        }
     }
 
     fn with(&mut self, value: Value, additions: &[(Name, Expr)], place: &Place, at: Origin) -> Value {
@@ -747,7 +647,7 @@ impl Elaborator<'_> {
         };
         for (name, value) in additions {
             let value_at = Origin { file: at.file, span: value.span };
-            if name.text != "no_decay" {
+            if !["no_decay", "scaled"].contains(&name.text.as_str()) {
                 return self.report(
                     Diagnostic::error(
                         Code::UnknownField,
@@ -755,7 +655,8 @@ impl Elaborator<'_> {
                         Origin { file: at.file, span: name.span },
                         "unknown here",
                     )
-                    .help("`no_decay: [rank(1), position, class_token]` names what weight decay leaves alone"),
+                    .help("`no_decay: [rank(1), position, class_token]` names what weight decay leaves alone")
+                    .help("`scaled: [times(0.1, rank(1))]` gives parameters a learning rate of their own"),
                 );
             }
             let value = self.eval(value, place);
@@ -773,7 +674,7 @@ impl Elaborator<'_> {
                 let Some(bound) = self.complete(&definition, given, at) else { return Value::Error };
                 self.named(Layer::configured(LayerKind::Definition { definition, bound }, at), name, at)
             }
-            Value::Error => Value::Error,
+            Value::Error | Value::Param(_) => Value::Error,
             other => self.report(Diagnostic::error(
                 Code::NotALayer,
                 "`as` names a layer",
@@ -808,121 +709,6 @@ impl Elaborator<'_> {
         }
         Layer::configured(LayerKind::Pipe(values), at)
     }
-
-    fn binary(&mut self, op: BinaryOp, a: Value, b: Value, left: &Expr, right: &Expr, at: Origin) -> Value {
-        use Config::{Float, Int};
-        let sign = match op {
-            BinaryOp::Add => "+",
-            BinaryOp::Sub => "-",
-            BinaryOp::Mul => "*",
-            BinaryOp::Div => "/",
-            BinaryOp::Pow => "**",
-            BinaryOp::Or => {
-                let left_at = Origin { file: at.file, span: left.span };
-                let right_at = Origin { file: at.file, span: right.span };
-                return match (self.settled(a, left_at), self.settled(b, right_at)) {
-                    (Some(a), Some(b)) => Value::Config(Config::Either(Box::new(a), Box::new(b))),
-                    _ => Value::Error,
-                };
-            }
-        };
-        match (a, b) {
-            (Value::Error, _) | (_, Value::Error) => Value::Error,
-            (Value::Config(Int(a)), Value::Config(Int(b))) => self.whole(op, sign, a, b, left, right, at),
-            (Value::Config(a @ (Int(_) | Float(_))), Value::Config(b @ (Int(_) | Float(_)))) => {
-                // Both are numbers here: the pattern says so.
-                let (a, b) = (a.float().unwrap_or(f64::NAN), b.float().unwrap_or(f64::NAN));
-                let x = match op {
-                    BinaryOp::Add => a + b,
-                    BinaryOp::Sub => a - b,
-                    BinaryOp::Mul => a * b,
-                    BinaryOp::Div => a / b,
-                    BinaryOp::Pow | BinaryOp::Or => a.powf(b),
-                };
-                if !x.is_finite() {
-                    return self.report(Diagnostic::error(
-                        Code::Division,
-                        format!("{a} {sign} {b} is no number"),
-                        at,
-                        "comes to nothing",
-                    ));
-                }
-                Value::Config(Float(x))
-            }
-            (Value::Dim(dim), Value::Config(Int(n))) => {
-                Value::Dim(Dim::Named { name: format!("({dim} {sign} {n})"), varying: false })
-            }
-            (Value::Config(Int(n)), Value::Dim(dim)) => {
-                Value::Dim(Dim::Named { name: format!("({n} {sign} {dim})"), varying: false })
-            }
-            (Value::Dim(a), Value::Dim(b)) => {
-                Value::Dim(Dim::Named { name: format!("({a} {sign} {b})"), varying: false })
-            }
-            (a, b) => {
-                let layers = matches!(a, Value::Layer(_) | Value::Definition(_))
-                    && matches!(b, Value::Layer(_) | Value::Definition(_));
-                let mut diagnostic = Diagnostic::error(
-                    Code::WrongType,
-                    format!("`{sign}` takes two numbers"),
-                    at,
-                    format!("these are {} and {}", a.kind(), b.kind()),
-                );
-                if layers {
-                    diagnostic = diagnostic.help(
-                        "`f >> g` runs one layer after the other; `residual(f)` adds a layer's output to its input",
-                    );
-                }
-                self.report(diagnostic)
-            }
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)] // One operation: its sign, both numbers, both places.
-    fn whole(&mut self, op: BinaryOp, sign: &str, a: i64, b: i64, left: &Expr, right: &Expr, at: Origin) -> Value {
-        let result = match op {
-            BinaryOp::Add => a.checked_add(b),
-            BinaryOp::Sub => a.checked_sub(b),
-            BinaryOp::Mul => a.checked_mul(b),
-            BinaryOp::Pow => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
-            BinaryOp::Div | BinaryOp::Or => {
-                if a.checked_rem(b) != Some(0) {
-                    let left_text = self.sources.text(Origin { file: at.file, span: left.span }).to_owned();
-                    let right_text = self.sources.text(Origin { file: at.file, span: right.span }).to_owned();
-                    let mut diagnostic = Diagnostic::error(
-                        Code::Division,
-                        if b == 0 { format!("{a} / 0 is no number") } else { format!("{a} does not divide by {b}") },
-                        at,
-                        format!("{a} / {b} must come out even"),
-                    );
-                    if right_text != b.to_string() {
-                        diagnostic = diagnostic.note(format!("`{left_text}` is {a}, and `{right_text}` is {b}"));
-                    }
-                    if b > 0 && a > 0 {
-                        let divisors: Vec<String> = near_divisors(a, b).iter().map(i64::to_string).collect();
-                        diagnostic = diagnostic.note(format!("near {b}, {a} divides by {}", divisors.join(" and ")));
-                    }
-                    return self.report(diagnostic);
-                }
-                a.checked_div(b)
-            }
-        };
-        match result {
-            Some(n) => Value::int(n),
-            None => self.report(Diagnostic::error(
-                Code::TooLarge,
-                format!("{a} {sign} {b} is beyond all bounds"),
-                at,
-                "does not fit a 64-bit number",
-            )),
-        }
-    }
-}
-
-/// The divisors of `a` next below and next above `b`.
-fn near_divisors(a: i64, b: i64) -> Vec<i64> {
-    let below = (1..b.min(10_000)).rev().find(|d| a % d == 0);
-    let above = (b.saturating_add(1)..=a.min(b.saturating_add(10_000))).find(|d| a % d == 0);
-    below.into_iter().chain(above).collect()
 }
 
 /// Whether a value can be piped from.
@@ -930,6 +716,7 @@ pub(crate) fn is_stream(value: &Value) -> bool {
     match value {
         Value::Stream(_) | Value::UnknownInput => true,
         Value::Tuple(items) => !items.is_empty() && items.iter().all(is_stream),
+        Value::Record(fields) => !fields.is_empty() && fields.iter().all(|(_, value)| is_stream(value)),
         _ => false,
     }
 }

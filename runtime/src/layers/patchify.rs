@@ -23,5 +23,5 @@ forward!(Patchify, |this, inputs, weights, _pass| {
     let weight = weights.always("weight");
     let d = burn::tensor::TensorMetadata::shape(&weight)[0];
     let weight = reshape::<B>(weight, &[d, channels * p * p]);
-    vec![Stream::new(B::fused_linear(patches, weight, Some(weights.always("bias"))))]
+    vec![Stream::new(B::fused_linear(patches, weight, weights.get("bias")))]
 });

@@ -22,6 +22,10 @@ pub const MIXES: [&str; 2] = ["mixup", "cutmix"];
 pub const SAMPLERS: [&str; 1] = ["repeated"];
 /// The names of all groups of parameters that Rust tells apart.
 pub const GROUPS: [&str; 1] = ["rank"];
+/// The names of all ways that Rust gives groups of parameters a learning rate of their own.
+pub const SCALES: [&str; 0] = [];
+/// The names of all ways that Rust looks at one sample several times.
+pub const VIEWS: [&str; 0] = [];
 
 /// A recipe's fields.
 pub type Fields = BTreeMap<String, Config>;
@@ -89,9 +93,19 @@ pub fn schedule(fields: &Fields) -> Result<Schedule> {
     Ok(schedule)
 }
 
-/// Label smoothing.
-pub fn smoothing(fields: &Fields) -> f64 {
-    call(fields, "loss").and_then(|call| call.float("smoothing")).unwrap_or(0.0)
+/// Label smoothing of the cross entropy.
+///
+/// # Errors
+/// A loss that Rust does not run: another one, a sum, or losses of several outputs.
+pub fn smoothing(fields: &Fields) -> Result<f64> {
+    match fields.get("loss") {
+        Some(Config::Call(call)) if call.name == "cross_entropy" => Ok(call.float("smoothing").unwrap_or(0.0)),
+        other => {
+            let loss = other.map_or_else(|| "none".to_owned(), ToString::to_string);
+            Err(Failure::new(format!("this lmvc cannot train with the loss `{loss}`"))
+                .help("it trains with `cross_entropy` of one output; the spec can be checked and shown"))
+        }
+    }
 }
 
 /// Mixup, cutmix or a choice of both.

@@ -81,7 +81,7 @@ impl Classification {
             classes,
             batch: recipe.map_or(EVALUATION_BATCH, |recipe| recipe.batch),
             repeats: fields.and_then(recipe::repeats),
-            smoothing: fields.map_or(0.0, recipe::smoothing),
+            smoothing: fields.map_or(Ok(0.0), recipe::smoothing)?,
             mix: fields.map(recipe::mix).transpose()?.flatten(),
             seeds: Seeds::new(opening.seed),
             threads: opening.threads,

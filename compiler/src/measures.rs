@@ -1,0 +1,395 @@
+//! What must hold between the settings of a spec: the recipe, the losses and the metrics against what the model gives
+//! and the data holds, and every trained parameter against the outputs.
+
+use lmv_grammar::ast::{Name, Span, Type, TypeKind};
+
+use crate::codes::Code;
+use crate::config::{Call, Config, On};
+use crate::diagnostic::Diagnostic;
+use crate::elaborate::Elaborator;
+use crate::experiment::Recipe;
+use crate::graph::{Port, Stream};
+use crate::near::nearest;
+use crate::shape::Dim;
+use crate::source::Origin;
+use crate::value::{Env, EnvRef, Value};
+
+/// A loss or a metric, where it stands, and the output that it was written for.
+pub(crate) struct Measure {
+    pub call: Call,
+    pub at: Origin,
+    pub output: Option<(String, Origin)>,
+}
+
+/// Where a part of a measure is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Model,
+    Data,
+}
+
+impl Elaborator<'_> {
+    /// A recipe against the data and the model.
+    pub(crate) fn check_training(&mut self, recipe: &mut Recipe, at: Origin, model_at: Origin) {
+        if self.data.is_none() {
+            self.report(
+                Diagnostic::error(Code::Stream, "there is nothing to train on", at, "a recipe, and no data")
+                    .help("say what it learns from, for example `data = shapes()`, a small set that lmvc draws itself"),
+            );
+            return;
+        }
+        let (trained, frozen) = self.graph.parameter_counts();
+        if trained == 0 {
+            let what =
+                if frozen == 0 { "the model has no parameters" } else { "every parameter of the model is frozen" };
+            self.report(
+                Diagnostic::error(
+                    Code::NothingToTrain,
+                    "there is nothing to train",
+                    at,
+                    "this recipe would change nothing",
+                )
+                .also(model_at, what),
+            );
+        }
+        if let Some(loss) = recipe.fields.get_mut("loss") {
+            self.check_loss(loss, None, at, model_at);
+        }
+    }
+
+    fn check_loss(&mut self, loss: &mut Config, output: Option<&str>, at: Origin, model_at: Origin) {
+        match loss {
+            Config::Call(call) => {
+                let output = output.map(|name| (name.to_owned(), at));
+                let mut measure = Measure { call: call.clone(), at, output };
+                self.check_measure(&mut measure, model_at);
+                *call = measure.call;
+            }
+            Config::Record(losses) => {
+                for (name, loss) in losses {
+                    self.check_loss(loss, Some(name), at, model_at);
+                }
+            }
+            Config::Sum(losses) => losses.iter_mut().for_each(|loss| self.check_loss(loss, output, at, model_at)),
+            Config::Scaled(_, loss) => self.check_loss(loss, output, at, model_at),
+            _ => {}
+        }
+    }
+
+    /// A loss or metric against what the model gives and the data holds. What it is taken of is noted in it.
+    pub(crate) fn check_measure(&mut self, measure: &mut Measure, model_at: Origin) {
+        let Some(definition) = self.library.get(&measure.call.name).cloned() else { return };
+        let (name, at) = (measure.call.name.clone(), measure.at);
+        if self.data.is_none() {
+            self.report(Diagnostic::error(
+                Code::Stream,
+                format!("`{name}` has nothing to measure on"),
+                at,
+                "the spec has no `data`",
+            ));
+            return;
+        }
+        if self.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::Measure) {
+            // What the model gives was reported; each further measure would only say so again.
+            return;
+        }
+        let arguments = &measure.call.arguments;
+        let arguments = arguments.iter().map(|(name, value)| (name.clone(), Value::Config(value.clone()))).collect();
+        let env = Env::within(&Env::top(definition.file), arguments);
+        let taken = definition.signature().and_then(|signature| signature.input.as_ref()).map(|ty| &ty.kind);
+        let named = |part: &Type| matches!(part.kind, TypeKind::Record(_));
+        measure.call.on = match taken {
+            Some(TypeKind::Record(parts)) => self.by_names(&name, &[(None, parts)], &env, at, model_at),
+            Some(TypeKind::Tuple(parts)) => match parts.as_slice() {
+                [Type { kind: TypeKind::Record(given), .. }, Type { kind: TypeKind::Record(target), .. }] => {
+                    let parts = [(Some(Side::Model), given), (Some(Side::Data), target)];
+                    self.by_names(&name, &parts, &env, at, model_at)
+                }
+                [given, target] if !named(given) && !named(target) => {
+                    self.output_and_target(measure, given, target, &env, model_at)
+                }
+                _ => None,
+            },
+            Some(_) => {
+                self.output_alone(measure, definition.signature().and_then(|s| s.input.as_ref()), &env, model_at)
+            }
+            None => None,
+        };
+    }
+
+    /// `[1] -> [1]`: a loss of an output that is held against nothing.
+    fn output_alone(&mut self, measure: &Measure, given: Option<&Type>, env: &EnvRef, model_at: Origin) -> Option<On> {
+        let given = given?;
+        let output = self.output_of(measure, given, env, model_at)?;
+        let stream = self.graph.streams[output.stream.0].clone();
+        if let Err(mismatch) = self.match_tensor(given, &stream, &mut Default::default(), env)? {
+            let name = &measure.call.name;
+            let message = format!("`{name}` cannot measure what the model gives");
+            let label = format!("takes {}", mismatch.expected);
+            let diagnostic = Diagnostic::error(Code::Measure, message, measure.at, label);
+            let diagnostic = diagnostic.also(model_at, format!("gives {stream}"));
+            self.report(mismatch.notes.into_iter().fold(diagnostic, Diagnostic::note));
+            return None;
+        }
+        Some(On { outputs: vec![output.name], fields: Vec::new() })
+    }
+
+    /// `({ trajectories : [k, 30, 2] }, { future : [30, 2] })`: outputs of the model and fields of the data by their
+    /// names; of one record alone, each part is the one or the other.
+    fn by_names(
+        &mut self,
+        measure: &str,
+        parts: &[(Option<Side>, &Vec<(Name, Type)>)],
+        env: &EnvRef,
+        at: Origin,
+        model_at: Origin,
+    ) -> Option<On> {
+        let data = self.data.clone()?;
+        let mut bindings = Default::default();
+        let mut on = On { outputs: Vec::new(), fields: Vec::new() };
+        let parts =
+            parts.iter().flat_map(|(side, parts)| parts.iter().map(|(name, ty)| (*side, name.text.as_str(), ty)));
+        for (side, part, ty) in parts {
+            let output = self.graph.outputs.iter().find(|port| port.name == part && side != Some(Side::Data));
+            let output = output.map(|port| self.graph.streams[port.stream.0].clone());
+            let field = data.fields.iter().find(|(field, _)| field == part && side != Some(Side::Model));
+            let (stream, from) = match (output, field) {
+                (Some(stream), _) => {
+                    on.outputs.push(part.to_owned());
+                    (stream, model_at)
+                }
+                (None, Some((_, stream))) => {
+                    on.fields.push(part.to_owned());
+                    (stream.clone(), data.origin)
+                }
+                (None, None) => {
+                    let names = |names: Vec<&str>| names.join("`, `");
+                    let outputs = names(self.graph.outputs.iter().map(|port| port.name.as_str()).collect());
+                    let fields = names(data.fields.iter().map(|(field, _)| field.as_str()).collect());
+                    let diagnostic = Diagnostic::error(
+                        Code::Measure,
+                        format!("`{measure}` needs `{part}`"),
+                        at,
+                        format!("takes a `{part}`"),
+                    )
+                    .also(model_at, format!("gives `{outputs}`"))
+                    .also(data.origin, format!("has `{fields}`"));
+                    self.report(match side {
+                        Some(Side::Data) => diagnostic.help(format!("it needs data that have `{part}`")),
+                        _ => diagnostic
+                            .help(format!("give the output its name: `{{ {part}: … }}` at the end of the model")),
+                    });
+                    return None;
+                }
+            };
+            if let Err(mismatch) = self.match_tensor(ty, &stream, &mut bindings, env)? {
+                let mut diagnostic = Diagnostic::error(
+                    Code::Measure,
+                    format!("`{part}` is not what `{measure}` takes"),
+                    at,
+                    format!("takes {}", mismatch.expected),
+                )
+                .also(from, format!("gives {stream}"));
+                for note in mismatch.notes {
+                    diagnostic = diagnostic.note(note);
+                }
+                self.report(diagnostic);
+                return None;
+            }
+        }
+        Some(on)
+    }
+
+    /// `([classes], class(classes))`: an output of the model and what it is held against.
+    fn output_and_target(
+        &mut self,
+        measure: &Measure,
+        given: &Type,
+        target: &Type,
+        env: &EnvRef,
+        model_at: Origin,
+    ) -> Option<On> {
+        let data = self.data.clone()?;
+        let (name, at) = (&measure.call.name, measure.at);
+        let output = self.output_of(measure, given, env, model_at)?;
+        let stream = self.graph.streams[output.stream.0].clone();
+        let wants_label = matches!(target.kind, TypeKind::Named(..));
+        let of_its_kind = |field: &Stream| field.is_label() == wants_label;
+        let mut fields: Vec<(String, Stream)> =
+            data.fields.iter().filter(|(_, field)| of_its_kind(field)).cloned().collect();
+        if let Some(named) = fields.iter().find(|(field, _)| *field == output.name).cloned() {
+            fields = vec![named];
+        }
+        let is_input = |field: &str| self.graph.inputs.iter().any(|port| port.name == field);
+        if fields.len() > 1 {
+            fields.retain(|(field, _)| !is_input(field));
+        }
+        if fields.len() > 1 {
+            let fits: Vec<(String, Stream)> = fields
+                .iter()
+                .filter(|(_, field)| {
+                    self.quietly(|this| {
+                        let mut bindings = Default::default();
+                        let given = this.match_tensor(given, &stream, &mut bindings, env);
+                        let target = this.match_tensor(target, field, &mut bindings, env);
+                        matches!((given, target), (Some(Ok(())), Some(Ok(()))))
+                    })
+                })
+                .cloned()
+                .collect();
+            if fits.len() == 1 {
+                fields = fits;
+            }
+        }
+        let (field, target_stream) = match fields.as_slice() {
+            [(field, stream)] => (field.clone(), stream.clone()),
+            [] => {
+                let what = if wants_label { "labels" } else { "a target of its form" };
+                self.report(
+                    Diagnostic::error(
+                        Code::Measure,
+                        format!("`{name}` needs {what}, and the data has none"),
+                        at,
+                        if wants_label { "measures against labels" } else { "measures against a tensor" },
+                    )
+                    .also(data.origin, if wants_label { "has no label" } else { "has no such field" }),
+                );
+                return None;
+            }
+            several => {
+                let names: Vec<&str> = several.iter().map(|(field, _)| field.as_str()).collect();
+                self.report(
+                    Diagnostic::error(
+                        Code::Measure,
+                        format!("it is not clear what `{name}` measures against"),
+                        at,
+                        "which field of the data?",
+                    )
+                    .also(data.origin, format!("has `{}`", names.join("`, `")))
+                    .help(format!(
+                        "give the output the name of the field: `{{ {}: … }}` at the end of the model",
+                        names[0]
+                    )),
+                );
+                return None;
+            }
+        };
+        let mut bindings = Default::default();
+        if let Err(mismatch) = self.match_tensor(given, &stream, &mut bindings, env)? {
+            let end = Origin { file: model_at.file, span: Span::new(model_at.span.end, model_at.span.end) };
+            let a_number_a_class = wants_label && mismatch.expected == "[classes]";
+            let takes = if a_number_a_class {
+                "takes one number a class: [classes]".to_owned()
+            } else {
+                format!("takes {}", mismatch.expected)
+            };
+            let mut diagnostic =
+                Diagnostic::error(Code::Measure, format!("`{name}` cannot measure what the model gives"), at, takes)
+                    .also(model_at, format!("gives {stream}"));
+            diagnostic = match (a_number_a_class, stream.shape.0.len()) {
+                (true, 2) => diagnostic.replace("end the model in a head", end, " >> head"),
+                (true, _) => diagnostic.help("end the model in something that gives one number a class"),
+                (false, _) => mismatch.notes.into_iter().fold(diagnostic, Diagnostic::note),
+            };
+            self.report(diagnostic);
+            return None;
+        }
+        if let Err(mismatch) = self.match_tensor(target, &target_stream, &mut bindings, env)? {
+            let diagnostic = match (stream.shape.0.first(), &target_stream.classes) {
+                (Some(Dim::Known(gives)), Some(Dim::Known(has))) if wants_label => Diagnostic::error(
+                    Code::Classes,
+                    format!("the model tells {gives} classes apart, and the data has {has}"),
+                    model_at,
+                    format!("gives {stream}"),
+                )
+                .also(data.origin, format!("`{field}` is one of {has} classes"))
+                .help("`head` without an argument takes the number of classes from the data"),
+                _ => Diagnostic::error(
+                    Code::Measure,
+                    format!("`{name}` cannot hold `{}` against `{field}`", output.name),
+                    at,
+                    format!("takes {} to hold it against", mismatch.expected),
+                )
+                .also(model_at, format!("gives {stream}"))
+                .also(data.origin, format!("`{field}` is {target_stream}")),
+            };
+            self.report(diagnostic);
+            return None;
+        }
+        Some(On { outputs: vec![output.name], fields: vec![field] })
+    }
+
+    /// The output that a loss or metric is of: the one it names, the only one, or the only one that fits.
+    fn output_of(&mut self, measure: &Measure, given: &Type, env: &EnvRef, model_at: Origin) -> Option<Port> {
+        let outputs = self.graph.outputs.clone();
+        if let Some((wanted, wanted_at)) = &measure.output {
+            if let Some(port) = outputs.iter().find(|port| port.name == *wanted) {
+                return Some(port.clone());
+            }
+            let known: Vec<&str> = outputs.iter().map(|port| port.name.as_str()).collect();
+            let diagnostic = Diagnostic::error(
+                Code::Measure,
+                format!("the model gives no `{wanted}`"),
+                *wanted_at,
+                "not an output of the model",
+            )
+            .also(model_at, format!("gives `{}`", known.join("`, `")));
+            let diagnostic = match nearest(wanted, known.iter().copied()) {
+                Some(_) if *wanted_at != measure.at => diagnostic.did_you_mean(wanted, &known, *wanted_at),
+                Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                None => diagnostic.help(format!("end the model in a record: `{{ {wanted}: … }}`")),
+            };
+            self.report(diagnostic);
+            return None;
+        }
+        if let [output] = outputs.as_slice() {
+            return Some(output.clone());
+        }
+        let fits = |this: &mut Self, port: &Port| {
+            let stream = this.graph.streams[port.stream.0].clone();
+            this.quietly(|this| matches!(this.match_tensor(given, &stream, &mut Default::default(), env), Some(Ok(()))))
+        };
+        let fitting: Vec<&Port> = outputs.iter().filter(|port| fits(self, port)).collect();
+        if let [output] = fitting.as_slice() {
+            return Some((*output).clone());
+        }
+        let name = &measure.call.name;
+        let diagnostic = Diagnostic::error(
+            Code::Measure,
+            format!("`{name}` measures one output, and the model gives {}", outputs.len()),
+            measure.at,
+            "measures one output",
+        )
+        .also(model_at, format!("gives {}", outputs.len()));
+        let first = outputs.first().map_or("", |port| port.name.as_str());
+        self.report(if first.starts_with("output.") {
+            diagnostic.help("name the outputs, and what is measured of them: `{ answer: x, pose: y }`")
+        } else {
+            diagnostic.help(format!("say of which: `{{ {first}: {name} }}`"))
+        });
+        None
+    }
+
+    /// What is trained must reach an output.
+    pub(crate) fn check_reach(&mut self) {
+        let needed = self.graph.needed_for(self.graph.outputs.iter().map(|port| port.stream));
+        let mut lost = Vec::new();
+        for (node, needed) in self.graph.nodes.iter().zip(&needed) {
+            let trains = node.parameters.iter().any(|(_, id)| !self.graph.parameters[id.0].frozen);
+            if !needed && trains {
+                lost.push((node.origin, node.path.clone()));
+            }
+        }
+        for (at, path) in lost {
+            self.report(
+                Diagnostic::error(
+                    Code::Unreached,
+                    format!("`{path}` is trained, and no gradient reaches it"),
+                    at,
+                    "nothing that the model gives depends on this",
+                )
+                .help("pipe it into the output, freeze it, or leave it out"),
+            );
+        }
+    }
+}
