@@ -1,14 +1,13 @@
 //! `lmvc check SPEC…`
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use lmv_compiler::Compiled;
 use lmv_compiler::fix::{Change, Fixed, fix};
-use lmv_runtime::training::atomic_file::write_atomic;
 use serde_json::json;
 
-use crate::context::{Context, Exit, Message, MessageFormat};
+use crate::context::{Context, Exit, MessageFormat};
+use crate::rewrite::rewrite;
 use crate::spec;
 use crate::units::counted;
 
@@ -64,33 +63,11 @@ fn mend(path: &Path, context: &Context) -> Result<(Compiled, usize), Exit> {
     let text = spec::read(path, context)?;
     let Fixed { text: after, changes, compiled } = fix(&text, |text| spec::compile_text(path, text, &[]));
     if !changes.is_empty() {
-        write(path, &text, &after, context)?;
+        rewrite(path, &text, &after, context)?;
         changes.iter().try_for_each(|change| told(path, change, context))?;
     }
     spec::tell_all(&compiled, context)?;
     Ok((compiled, changes.len()))
-}
-
-/// Replaces the text of a spec, which was `before` when it was read. A link stays one, and permissions stay.
-fn write(path: &Path, before: &str, after: &str, context: &Context) -> Result<(), Exit> {
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let (permissions, now) = (fs::metadata(&target).map(|data| data.permissions()), fs::read(&target));
-    let failed = |message: Message| {
-        context.tell(&message.about(path.display().to_string()));
-        Exit::Failed
-    };
-    if now.is_ok_and(|now| now != before.as_bytes()) {
-        return Err(failed(Message::error("this file was changed while it was being checked, and was left as it is")));
-    }
-    if permissions.as_ref().is_ok_and(fs::Permissions::readonly) {
-        let message = Message::error("this file may not be written, and has mistakes that `--fix` could mend");
-        return Err(failed(message.help("make it writable, or leave `--fix` out to see them")));
-    }
-    write_atomic(&target, |out| out.write_all(after.as_bytes())).map_err(|failure| context.failed(&failure))?;
-    match permissions.and_then(|permissions| fs::set_permissions(&target, permissions)) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(failed(Message::error(format!("it was mended, and lost its permissions: {error}")))),
-    }
 }
 
 fn told(path: &Path, change: &Change, context: &Context) -> Result<(), Exit> {

@@ -14,11 +14,13 @@ mod data;
 mod device;
 mod eval;
 mod explain;
+mod fmt;
 mod infer;
 mod locate;
 mod memory;
 mod new;
 mod progress;
+mod rewrite;
 mod show;
 mod spec;
 mod train;
@@ -46,6 +48,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Args),
+    Fmt(fmt::Args),
     Show(show::Args),
     Train(train::Args),
     Eval(eval::Args),
@@ -81,6 +84,7 @@ fn run() -> Exit {
     let context = Context::new(&cli.global);
     match &cli.command {
         Command::Check(args) => check::run(args, &context),
+        Command::Fmt(args) => fmt::run(args, &context),
         Command::Show(args) => show::run(args, &context),
         Command::Train(args) => train::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),

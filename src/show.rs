@@ -7,10 +7,14 @@ mod table;
 use std::path::PathBuf;
 
 use clap::{ValueEnum, value_parser};
+use lmv_compiler::drawing;
 
 use crate::build::json;
-use crate::context::{Context, Exit};
+use crate::context::{Context, Exit, Message};
 use crate::spec;
+
+/// How many levels the table has where nothing else is said.
+const TABLE_DEPTH: u16 = 2;
 
 /// Show a spec's model: layers, shapes, parameters, what is frozen, FLOPs, memory
 #[derive(clap::Args, Debug)]
@@ -20,9 +24,10 @@ pub struct Args {
     /// As what
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     format: Format,
-    /// How many levels of layers within layers the table has; of blocks that are alike the first one is opened
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u16).range(1..))]
-    depth: u16,
+    /// How many levels of layers within layers are shown; of blocks that are alike the first one is opened. A table has
+    /// two; a picture opens what the spec itself writes out
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..))]
+    depth: Option<u16>,
     /// Reckons with this many samples a step, in place of the recipe's
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     batch: Option<u32>,
@@ -35,6 +40,8 @@ enum Format {
     Table,
     /// A drawing for Graphviz: `lmvc show SPEC --format dot | dot -Tsvg`
     Dot,
+    /// A picture, for a page: `lmvc show SPEC --format svg > model.svg`
+    Svg,
     /// The typed graph
     Json,
 }
@@ -51,11 +58,21 @@ fn show(args: &Args, context: &Context) -> Result<(), Exit> {
     let text = match args.format {
         Format::Json => json(&experiment.graph),
         Format::Dot => dot::draw(&experiment.graph),
+        Format::Svg => {
+            let title =
+                args.spec.file_name().map_or_else(|| args.spec.display().to_string(), |n| n.to_string_lossy().into());
+            let options = drawing::Options { title: &title, depth: args.depth.map(usize::from) };
+            drawing::draw(&experiment.graph, &checked.compiled, &options).map_err(|boxes| {
+                let message = Message::error(format!("{boxes} boxes are too many for a picture"));
+                let message = message.note(format!("it has at most {}", drawing::MOST_BOXES));
+                context.wrong_command(&message.help("show fewer levels by `--depth 1`, or take `--format dot`"))
+            })?
+        }
         Format::Table => {
             let recipe_batch = experiment.train.as_ref().map(|recipe| recipe.batch);
             let batch = args.batch.and_then(|batch| usize::try_from(batch).ok()).or(recipe_batch).unwrap_or(1);
             let name = args.spec.display().to_string();
-            table::draw(&name, &checked, usize::from(args.depth), batch, context.stdout_color)
+            table::draw(&name, &checked, usize::from(args.depth.unwrap_or(TABLE_DEPTH)), batch, context.stdout_color)
         }
     };
     context.print(&text)

@@ -15,7 +15,7 @@ use lmv_grammar::ast::{File as Tree, Span};
 use crate::context::{Context, Exit, Message, MessageFormat, to_stderr};
 
 /// The most that is read of a spec, in bytes. The specs of a whole paper are a few kilobytes.
-const LARGEST: u64 = 16 * 1024 * 1024;
+pub const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// A setting and the expression it is set to from outside: `("train.lr", "1e-4")`.
 pub type Override = (String, String);
@@ -106,7 +106,7 @@ pub fn read(path: &Path, context: &Context) -> Result<String, Exit> {
     };
     if bytes.len() as u64 > LARGEST {
         let what = "this file is too large to be a spec";
-        return Err(wrong_text(&shown, "", Code::TooLarge, what, "a spec has at most 16 MiB", context));
+        return Err(wrong_text(&shown, "", Code::TooLarge, what, "a spec has at most 4 MiB", context));
     }
     if bytes.contains(&0) {
         let (what, label) = ("this file is not text", "a spec is text, and this file has zero bytes");

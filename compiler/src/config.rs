@@ -33,7 +33,7 @@ pub enum Config {
     /// One of two at random.
     Either(Box<Config>, Box<Config>),
     /// An `extern` of the library that is neither layer nor language model, with its arguments.
-    Call(Call),
+    Call(Box<Call>),
 }
 
 /// A configured `extern`: a dataset, loss, metric, optimizer, schedule, augmentation, …
@@ -123,6 +123,9 @@ impl Config {
                 "mix" => "a mix",
                 "sampler" => "a sampler",
                 "init" => "an initialisation",
+                "group" => "a group of parameters",
+                "scale" => "a factor on a learning rate",
+                "views" => "views of a sample",
                 _ => "a configured part",
             },
         }

@@ -1,7 +1,7 @@
 //! Parts of a spec that the library declares and that Rust does not run yet: an `extern` with `not_yet_run` in its braces.
 //! Such a spec can be checked and shown; who would run it is told which parts stand in the way, and where they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -45,7 +45,8 @@ fn among(unwritten: &BTreeSet<(String, String)>, settings: &Settings<'_>, source
     if unwritten.is_empty() {
         return Vec::new();
     }
-    let mut search = Search { unwritten, found: Vec::new() };
+    let names = unwritten.iter().map(|(_, name)| name.as_str()).collect();
+    let mut search = Search { unwritten, names, found: Vec::new() };
     for node in &settings.graph.nodes {
         search.part("layer", &node.layer, "model", node.origin);
     }
@@ -80,12 +81,14 @@ struct Found {
 
 struct Search<'u> {
     unwritten: &'u BTreeSet<(String, String)>,
+    /// Their names alone, which nearly every part of a model is not among.
+    names: HashSet<&'u str>,
     found: Vec<Found>,
 }
 
 impl Search<'_> {
     fn part(&mut self, kind: &str, name: &str, setting: &str, origin: Origin) {
-        if !self.unwritten.iter().any(|(k, n)| k == kind && n == name) {
+        if !self.names.contains(name) || !self.unwritten.iter().any(|(k, n)| k == kind && n == name) {
             return;
         }
         let known = self.found.iter_mut().find(|f| f.kind == kind && f.name == name && f.setting == setting);

@@ -33,8 +33,10 @@ const MOST_NODES: usize = 100_000;
 /// Values and layers inside one another beyond this are refused: every later step descends them, on a stack of 2 MiB.
 const MOST_NESTED: usize = 300;
 /// More steps of elaboration than this are taken for a spec that does not come to an end; a spec of the paper takes
-/// some ten thousand.
+/// some ten thousand. A long text may take [`STEPS_A_BYTE`] more for each of its bytes.
 const MOST_STEPS: usize = 4_000_000;
+/// A layer that is written out takes some twenty bytes and some hundred steps.
+const STEPS_A_BYTE: usize = 6;
 /// A tensor of more numbers than this fits no machine (2^42 of them take 16 TiB).
 const MOST_NUMBERS: i64 = 1 << 42;
 /// After so many errors no more are looked for.
@@ -90,6 +92,8 @@ pub(crate) struct Elaborator<'a> {
     nested: usize,
     /// Steps taken so far.
     steps: usize,
+    /// How many may be.
+    most_steps: usize,
     reported: HashSet<(Code, FileId, Span)>,
     stopped: bool,
 }
@@ -112,6 +116,10 @@ impl<'a> Elaborator<'a> {
             depth: 0,
             nested: 0,
             steps: 0,
+            most_steps: {
+                let written = sources.iter().filter(|(_, source)| !source.library).map(|(_, source)| source.text.len());
+                MOST_STEPS + STEPS_A_BYTE * written.sum::<usize>()
+            },
             reported: HashSet::new(),
             stopped: false,
         }
@@ -192,7 +200,8 @@ impl<'a> Elaborator<'a> {
     /// Takes so many steps; `false` when they are used up.
     fn spend(&mut self, steps: usize, at: Origin) -> bool {
         self.steps = self.steps.saturating_add(steps);
-        if self.steps > MOST_STEPS && !self.stopped {
+        let most = self.most_steps;
+        if self.steps > most && !self.stopped {
             self.stop(
                 Diagnostic::error(
                     Code::TooLarge,
@@ -200,7 +209,7 @@ impl<'a> Elaborator<'a> {
                     at,
                     "the checker gave up here",
                 )
-                .note(format!("it stops after {MOST_STEPS} steps; a model of some hundred layers takes some thousand")),
+                .note(format!("it stops after {most} steps; a model of some hundred layers takes some thousand")),
             );
         }
         !self.stopped

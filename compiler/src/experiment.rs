@@ -317,7 +317,7 @@ impl Elaborator<'_> {
         let found = match value {
             Value::Definition(definition) if definition.sort() != kind => Value::Definition(definition).kind(),
             Value::Config(_) | Value::Definition(_) | Value::Error => match self.settled(value, at)? {
-                Config::Call(call) if call.kind == kind => return Some(call),
+                Config::Call(call) if call.kind == kind => return Some(*call),
                 other => other.kind().to_owned(),
             },
             other => other.kind(),
@@ -674,7 +674,9 @@ impl Elaborator<'_> {
     /// Definitions are checked by themselves too, as far as they go without arguments.
     fn unused_items(&mut self, id: FileId, tree: &File) {
         for item in &tree.items {
-            if let ItemKind::Define { name, .. } = &item.kind
+            if let ItemKind::Define { name, .. }
+            | ItemKind::Recipe { name, .. }
+            | ItemKind::Let { params: Some(_), name, .. } = &item.kind
                 && let Some(definition) = self.file.get(&name.text).cloned()
             {
                 self.check_definition(&definition);
@@ -710,7 +712,7 @@ fn kind_in_words(kind: &str) -> &'static str {
         "schedule" => "a schedule",
         "mix" => "a mix, or a choice of two by `or`",
         "sampler" => "a sampler",
-        "views" => "views of each sample",
+        "views" => "a way of seeing each sample several times, as `clips` is",
         _ => "something else",
     }
 }

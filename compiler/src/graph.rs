@@ -85,11 +85,27 @@ pub struct Node {
     pub outputs: Vec<StreamId>,
     /// Its own parameters by their local names, in the order of the declaration.
     pub parameters: Vec<(String, ParameterId)>,
+    /// What it keeps from step to step and does not train: the running mean of a batch norm.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buffers: Vec<Buffer>,
     /// Floating-point operations of one sample's forward pass, where the declaration tells and the dims are known.
     pub flops: Option<f64>,
     /// The place in the user's file that led here.
     #[serde(skip)]
     pub origin: Origin,
+}
+
+/// A tensor that a layer keeps and that is no parameter: it is saved with them, and neither trained nor counted.
+#[derive(Clone, Debug, Serialize)]
+pub struct Buffer {
+    /// Its name in the layer.
+    pub name: String,
+    /// Its path in the model.
+    pub path: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// How it starts.
+    pub init: Config,
 }
 
 /// A tensor that a layer owns.

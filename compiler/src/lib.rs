@@ -14,6 +14,7 @@ pub mod codes;
 pub mod config;
 pub mod declared_only;
 pub mod diagnostic;
+pub mod drawing;
 mod elaborate;
 pub mod experiment;
 pub mod fix;
@@ -67,19 +68,7 @@ pub fn compile(name: &str, text: &str, overrides: &[(String, String)]) -> Compil
     let parsed = lmv_grammar::parse(text);
     let tree = Arc::new(parsed.file);
     let file = sources.add(Source { name: name.to_owned(), text: Arc::from(text), tree: tree.clone(), library: false });
-    let mut diagnostics: Vec<Diagnostic> = parsed
-        .errors
-        .into_iter()
-        .map(|error| {
-            let at = Origin { file, span: error.span };
-            let diagnostic = Diagnostic::error(Code::Syntax, error.message, at, "here");
-            match (error.help, error.becomes) {
-                (Some(help), Some(text)) => diagnostic.fix(help, at, text),
-                (Some(help), None) => diagnostic.help(help),
-                (None, _) => diagnostic,
-            }
-        })
-        .collect();
+    let mut diagnostics: Vec<Diagnostic> = parsed.errors.into_iter().map(|error| of_syntax(error, file)).collect();
     let (set, wrong) = parse_overrides(&mut sources, overrides);
     diagnostics.extend(wrong);
     if diagnostics.is_empty() && tree.items.is_empty() {
@@ -104,6 +93,26 @@ pub fn compile(name: &str, text: &str, overrides: &[(String, String)]) -> Compil
     });
     let experiment = experiment.filter(|_| diagnostics.is_empty());
     Compiled { sources, file, diagnostics, experiment }
+}
+
+/// Reads the spec `text`, shown in messages as `name`, and compiles nothing: what there is to say of it is its syntax.
+pub fn read(name: &str, text: &str) -> Compiled {
+    let mut sources = Sources::default();
+    let parsed = lmv_grammar::parse(text);
+    let tree = Arc::new(parsed.file);
+    let file = sources.add(Source { name: name.to_owned(), text: Arc::from(text), tree, library: false });
+    let diagnostics = parsed.errors.into_iter().map(|error| of_syntax(error, file)).collect();
+    Compiled { sources, file, diagnostics, experiment: None }
+}
+
+fn of_syntax(error: lmv_grammar::SyntaxError, file: FileId) -> Diagnostic {
+    let at = Origin { file, span: error.span };
+    let diagnostic = Diagnostic::error(Code::Syntax, error.message, at, "here");
+    match (error.help, error.becomes) {
+        (Some(help), Some(text)) => diagnostic.fix(help, at, text),
+        (Some(help), None) => diagnostic.help(help),
+        (None, _) => diagnostic,
+    }
 }
 
 /// Checks every layer of the library by itself, whatever its arguments are. Nothing is wrong with a library that is

@@ -61,9 +61,9 @@ impl Elaborator<'_> {
         match loss {
             Config::Call(call) => {
                 let output = output.map(|name| (name.to_owned(), at));
-                let mut measure = Measure { call: call.clone(), at, output };
+                let mut measure = Measure { call: (**call).clone(), at, output };
                 self.check_measure(&mut measure, model_at);
-                *call = measure.call;
+                **call = measure.call;
             }
             Config::Record(losses) => {
                 for (name, loss) in losses {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use lmv_grammar::ast::{Block, File, ItemKind, Param, Signature};
+use rpds::HashTrieMap;
 
 use crate::config::{Call, Config};
 use crate::graph::{LlmSizes, ParameterId, Stream, StreamId};
@@ -333,56 +334,56 @@ pub(crate) struct Data {
 pub(crate) type EnvRef = Rc<Env>;
 
 /// Names in reach inside a body; what is not found here is looked for in the file and then in the library.
+///
+/// The innermost names are lists, which are quick to make. Those further out, beyond [`Env::LISTS`], are a map that shares
+/// what it has with the one it was made from, so that a block of many `let` lines takes time in proportion to them.
 #[derive(Debug)]
 pub(crate) struct Env {
     pub file: FileId,
-    pub names: Vec<(String, Value)>,
-    pub parent: Option<EnvRef>,
-    /// How many environments lie above this one.
-    pub height: usize,
+    names: Vec<(String, Value)>,
+    parent: Option<EnvRef>,
+    /// How many lists there are, this one included.
+    lists: usize,
+    outer: Option<HashTrieMap<String, Value>>,
     /// How many values lie inside one another in what it names.
     depth: usize,
 }
 
 impl Env {
+    /// More lists than this are looked through too slowly.
+    const LISTS: usize = 8;
+
     pub fn top(file: FileId) -> EnvRef {
-        Rc::new(Env { file, names: Vec::new(), parent: None, height: 0, depth: 0 })
+        Rc::new(Env { file, names: Vec::new(), parent: None, lists: 1, outer: None, depth: 0 })
     }
 
     pub fn within(parent: &EnvRef, names: Vec<(String, Value)>) -> EnvRef {
-        let depth = parent.depth.max(deepest(names.iter().map(|(_, value)| value)));
-        Rc::new(Env { file: parent.file, names, parent: Some(parent.clone()), height: parent.height + 1, depth })
+        let (file, depth) = (parent.file, parent.depth.max(deepest(names.iter().map(|(_, value)| value))));
+        if parent.lists < Self::LISTS {
+            let (outer, lists) = (parent.outer.clone(), parent.lists + 1);
+            return Rc::new(Env { file, names, parent: Some(parent.clone()), lists, outer, depth });
+        }
+        let mut outer = parent.outer.clone().unwrap_or_else(HashTrieMap::new);
+        let lists: Vec<&Env> = parent.lists().collect();
+        for (name, value) in lists.into_iter().rev().flat_map(|env| &env.names) {
+            outer.insert_mut(name.clone(), value.clone());
+        }
+        Rc::new(Env { file, names, parent: None, lists: 1, outer: Some(outer), depth })
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
-        let mut env = Some(self);
-        while let Some(here) = env {
-            if let Some((_, value)) = here.names.iter().rev().find(|(n, _)| n == name) {
-                return Some(value);
-            }
-            env = here.parent.as_deref();
-        }
-        None
+        let listed = self.lists().find_map(|env| env.names.iter().rev().find(|(n, _)| n == name));
+        listed.map(|(_, value)| value).or_else(|| self.outer.as_ref()?.get(name))
     }
 
     pub fn all_names(&self) -> Vec<&str> {
-        let mut names = Vec::new();
-        let mut env = Some(self);
-        while let Some(here) = env {
-            names.extend(here.names.iter().map(|(name, _)| name.as_str()));
-            env = here.parent.as_deref();
-        }
-        names
+        let listed = self.lists().flat_map(|env| env.names.iter().map(|(name, _)| name.as_str()));
+        listed.chain(self.outer.iter().flat_map(|outer| outer.keys().map(String::as_str))).collect()
     }
-}
 
-/// One after the other: a block of a thousand `let` lines must not need a deep stack to be dropped.
-impl Drop for Env {
-    fn drop(&mut self) {
-        let mut parent = self.parent.take();
-        while let Some(mut env) = parent.and_then(Rc::into_inner) {
-            parent = env.parent.take();
-        }
+    /// The lists, from the innermost out.
+    fn lists(&self) -> impl Iterator<Item = &Env> {
+        std::iter::successors(Some(self), |env| env.parent.as_deref())
     }
 }
 

@@ -82,8 +82,9 @@ pub enum ItemKind {
     },
     /// `let NAME = EXPR` or `let NAME(PARAMS) = EXPR`.
     Let { name: Name, params: Option<Vec<Param>>, value: Expr },
-    /// `layer NAME(PARAMS) : SIGNATURE { … }` or `layer NAME(PARAMS) = EXPR`; the same with `dataset` or `augment`
-    /// in place of `layer` (those take the `=` form only, without a signature).
+    /// `layer NAME(PARAMS) : SIGNATURE { … }` or `layer NAME(PARAMS) = EXPR`; the same with `dataset`, `augment`,
+    /// `metric`, `loss`, `optimizer`, `schedule`, `mix` or `sampler` in place of `layer` (those take the `=` form only,
+    /// without a signature).
     Define {
         /// `layer`, `dataset`, …
         kind: Name,
@@ -142,6 +143,8 @@ pub struct Literal {
 pub enum Fact {
     /// `weight : [out, in] = trunc_normal(0.02)`, with `if COND` behind it where it is not always there.
     Weight { name: Name, shape: Type, init: Box<Expr>, when: Option<Box<Expr>> },
+    /// `buffer running_mean : [d] = zeros`: kept with the parameters and never trained.
+    Buffer { name: Name, shape: Type, init: Box<Expr> },
     /// `require 0 <= p <= 1`: what its arguments must satisfy, each number against the one before it.
     Require { first: Expr, rest: Vec<(Comparison, Expr)>, span: Span },
     /// `flops = 2 * rest * in * out`: floating-point operations of one sample's forward pass; `rest` is the product of

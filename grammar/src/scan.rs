@@ -302,7 +302,8 @@ pub(crate) fn chunks(source: &str, tokens: &[Token]) -> Vec<Chunk> {
 
 /// Words that begin an item when a name follows them.
 pub(crate) fn is_item_keyword(word: &str) -> bool {
-    matches!(word, "let" | "layer" | "dataset" | "augment" | "extern" | "recipe" | "llm" | "names" | "use" | "variant")
+    let plain = ["dataset", "augment", "metric", "loss", "optimizer", "schedule", "mix", "sampler"];
+    plain.contains(&word) || matches!(word, "let" | "layer" | "extern" | "recipe" | "llm" | "names" | "use" | "variant")
 }
 
 fn continues(source: &str, token: &Token) -> bool {

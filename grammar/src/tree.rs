@@ -76,6 +76,7 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::close_brace
             | Rule::kw_let
             | Rule::kw_extern
+            | Rule::kw_buffer
             | Rule::kw_if
             | Rule::kw_require
             | Rule::kw_recipe
@@ -343,6 +344,14 @@ impl Builder {
                 }
                 Rule::not_yet_run => Fact::NotYetRun(self.span(&part)),
                 Rule::flops => Fact::Flops(self.expr(parts.take()?, 0)?),
+                Rule::buffer => {
+                    let mut parts = self.parts(part);
+                    Fact::Buffer {
+                        name: self.name(parts.take()?),
+                        shape: self.ty(parts.take()?, 0)?,
+                        init: Box::new(self.expr(parts.take()?, 0)?),
+                    }
+                }
                 _ => {
                     let mut parts = self.parts(part);
                     Fact::Weight {
@@ -653,7 +662,7 @@ fn unescaped(literal: &str) -> String {
 }
 
 /// The text of a documentation line without its marker and the blank after it.
-fn doc_text<'s>(line: &'s str, marker: &str) -> &'s str {
+pub(crate) fn doc_text<'s>(line: &'s str, marker: &str) -> &'s str {
     let text = line.strip_prefix(marker).unwrap_or(line);
     text.strip_prefix(' ').unwrap_or(text).trim_end()
 }

@@ -1,7 +1,7 @@
 //! How parameters start where nothing fills them. Each has a stream of random numbers of its own, by its path, so that a
 //! change in one part of a model leaves the start of the others as it was.
 
-use lmv_compiler::config::{Call, Config};
+use lmv_compiler::config::Config;
 use lmv_compiler::graph::Parameter;
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
@@ -26,11 +26,11 @@ pub fn initial(parameter: &Parameter, seeds: &Seeds) -> Result<(Vec<f32>, Vec<us
     };
     let count: usize = dims.iter().product();
     let mut rng = seeds.stream(&format!("init {}", parameter.path), 0, 0);
-    let Config::Call(Call { name, arguments, .. }) = &parameter.init else {
+    let Config::Call(call) = &parameter.init else {
         return Err(unknown(parameter));
     };
-    let argument = |name: &str| arguments.get(name).and_then(Config::float);
-    let values = match name.as_str() {
+    let argument = |name: &str| call.float(name);
+    let values = match call.name.as_str() {
         "zeros" => vec![0.0; count],
         "ones" => vec![1.0; count],
         "normal" => {

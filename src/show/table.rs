@@ -257,7 +257,7 @@ fn unknown_dims(graph: &Graph) -> Vec<String> {
 }
 
 fn data_call(call: &lmv_compiler::config::Call) -> String {
-    lmv_compiler::config::Config::Call(call.clone()).to_string()
+    lmv_compiler::config::Config::Call(Box::new(call.clone())).to_string()
 }
 
 /// A titled text in lines of at most [`WIDTH`], the text in a column of its own that begins at `indent`.

@@ -153,7 +153,11 @@ impl Elaborator<'_> {
                 let base = match seat {
                     Seat::Below(scope) | Seat::Here(scope) => scope.path.clone(),
                 };
-                let named = named_inner(inner, given);
+                let named = match (inner, given) {
+                    (Value::Layer(layer), Some(name)) if layer.name.is_none() => self.named(inner.clone(), name, at),
+                    (Value::Definition(_), Some(name)) => self.named(inner.clone(), name, at),
+                    _ => inner.clone(),
+                };
                 self.marked(mark, at, &base, |this| this.apply(&named, input, seat, at))
             }
             LayerKind::Shared { inner, place, sharing } => {
@@ -336,15 +340,6 @@ impl Elaborator<'_> {
             other => other,
         };
         self.apply(&value, input, seat, result_at)
-    }
-}
-
-fn named_inner(inner: &Value, given: Option<&str>) -> Value {
-    match (inner, given) {
-        (Value::Layer(layer), Some(name)) if layer.name.is_none() => {
-            Value::Layer(Rc::new(Layer { name: Some(name.to_owned()), ..(**layer).clone() }))
-        }
-        _ => inner.clone(),
     }
 }
 

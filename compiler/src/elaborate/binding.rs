@@ -169,6 +169,27 @@ impl Elaborator<'_> {
                 continue;
             }
             let required = Origin { file: definition.file, span: *span };
+            let named = |expr: &Expr| match &expr.kind {
+                ExprKind::Name(name) => bound.iter().find(|bound| bound.name == *name),
+                _ => None,
+            };
+            let exprs = || std::iter::once(first).chain(rest.iter().map(|(_, expr)| expr));
+            // What has bounds is a number.
+            let no_number = exprs().filter_map(named).find(|bound| match &bound.value {
+                Value::Error | Value::Dim(_) | Value::Param(_) => false,
+                Value::Config(value) => !matches!(value, Config::Int(_) | Config::Float(_) | Config::Unknown(_)),
+                _ => true,
+            });
+            if let Some(bound) = no_number {
+                let message = format!("`{}` of `{}` is a number", bound.name, definition.name);
+                let label = format!("this is {}", bound.value.kind());
+                self.report(
+                    Diagnostic::error(Code::WrongType, message, bound.written.unwrap_or(call), label)
+                        .also(required, "declared here"),
+                );
+                hold = false;
+                continue;
+            }
             let mut before = self.number(definition, bound, first);
             for (comparison, expr) in rest {
                 let number = self.number(definition, bound, expr);
@@ -183,11 +204,7 @@ impl Elaborator<'_> {
                     continue;
                 }
                 hold = false;
-                let named = |expr: &Expr| match &expr.kind {
-                    ExprKind::Name(name) => bound.iter().find(|bound| bound.name == *name),
-                    _ => None,
-                };
-                let about = std::iter::once(first).chain(rest.iter().map(|(_, expr)| expr)).find_map(named);
+                let about = exprs().find_map(named);
                 let at = about.and_then(|bound| bound.written).unwrap_or(call);
                 let label = match about {
                     Some(Bound { name, value: Value::Config(value), .. }) => format!("`{name}` is {value}"),
@@ -195,7 +212,15 @@ impl Elaborator<'_> {
                 };
                 let text = self.sources.text(required).trim_start_matches("require").trim().to_owned();
                 let message = format!("`{}` needs {text}", definition.name);
-                self.report(Diagnostic::error(Code::OutOfRange, message, at, label).also(required, "declared here"));
+                let mut diagnostic =
+                    Diagnostic::error(Code::OutOfRange, message, at, label).also(required, "declared here");
+                // What the others come to that are named and do not stand there as numbers.
+                for other in exprs().filter_map(named) {
+                    if let (true, Value::Config(value)) = (about.is_some_and(|a| a.name != other.name), &other.value) {
+                        diagnostic = diagnostic.note(format!("`{}` is {value}", other.name));
+                    }
+                }
+                self.report(diagnostic);
                 break;
             }
         }
@@ -211,6 +236,18 @@ impl Elaborator<'_> {
     }
 
     fn default_of(&mut self, definition: &Rc<Definition>, default: &lmv_grammar::ast::Expr, bound: &[Bound]) -> Value {
+        // Most defaults are a number or another argument: they are worth what they say.
+        match &default.kind {
+            ExprKind::Int(n) => return Value::int(*n),
+            ExprKind::Float(x) => return Value::Config(Config::Float(*x)),
+            ExprKind::Bool(b) => return Value::Config(Config::Bool(*b)),
+            ExprKind::Name(name) => {
+                if let Some(bound) = bound.iter().find(|bound| bound.name == *name) {
+                    return bound.value.clone();
+                }
+            }
+            _ => {}
+        }
         let env = Env::within(&Env::top(definition.file), names(bound));
         let place = Place { env, scope: crate::value::Scope::root() };
         self.eval(default, &place)

@@ -20,10 +20,15 @@ use crate::value::{Bound, Definition, Env, EnvRef, Made, Scope, Value};
 const RESTS: [&[&str]; 3] = [&["n"], &[], &["n", "m"]];
 
 impl Elaborator<'_> {
-    /// Checks the body of a layer against its signature, whatever its arguments are.
+    /// Checks a definition whatever its arguments are: the body of a layer against its signature, and what is written in
+    /// the others.
     pub(crate) fn check_definition(&mut self, definition: &Rc<Definition>) {
-        let ItemKind::Define { kind, signature, .. } = definition.kind() else { return };
-        if kind.text != "layer" || self.stopped {
+        let signature = match definition.kind() {
+            ItemKind::Define { signature, .. } => signature,
+            ItemKind::Let { params: Some(_), .. } | ItemKind::Recipe { .. } => &None,
+            _ => return,
+        };
+        if self.stopped {
             return;
         }
         let graph = std::mem::take(&mut self.graph);
@@ -56,7 +61,7 @@ impl Elaborator<'_> {
     }
 
     fn run_definition(&mut self, definition: &Rc<Definition>, signature: Option<&Signature>, rest: &[&str]) {
-        let ItemKind::Define { params, body, .. } = definition.kind() else { return };
+        let params = definition.params();
         let at = definition.origin();
         let top = Env::top(definition.file);
         let mut bound: Vec<Bound> = Vec::new();
@@ -72,9 +77,9 @@ impl Elaborator<'_> {
         }
         let env = Env::within(&top, names(&bound));
         let scope = Scope::root();
-        let Some(signature) = signature else {
+        let (Some(signature), ItemKind::Define { body, .. }) = (signature, definition.kind()) else {
             // Nothing says what flows in: what is written is looked at, and not run.
-            self.framed(&definition.name, at, |this| this.block(body, &Place { env, scope }));
+            self.framed(&definition.name, at, |this| this.look_at(definition, &Place { env, scope }));
             return;
         };
         let mut bindings =
@@ -98,6 +103,23 @@ impl Elaborator<'_> {
         if !matches!(output, Value::Error) {
             let layer = Use { definition, bound: &bound, at };
             self.check_output(&layer, &signature.output, &output, &mut bindings, &env);
+        }
+    }
+
+    fn look_at(&mut self, definition: &Definition, place: &Place) {
+        match definition.kind() {
+            ItemKind::Define { body, .. } => {
+                self.block(body, place);
+            }
+            ItemKind::Let { value, .. } => {
+                self.eval(value, place);
+            }
+            ItemKind::Recipe { fields, .. } => {
+                for (_, value) in fields {
+                    self.eval(value, place);
+                }
+            }
+            _ => {}
         }
     }
 

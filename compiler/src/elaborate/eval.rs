@@ -38,11 +38,7 @@ impl Elaborator<'_> {
             ExprKind::Float(x) => Value::Config(Config::Float(*x)),
             ExprKind::Bool(b) => Value::Config(Config::Bool(*b)),
             ExprKind::Str(s) => Value::Config(Config::Str(s.clone())),
-            ExprKind::Name(name) => {
-                // Looking a name up walks the environments around it.
-                self.spend(place.env.height / 8, at);
-                self.name(name, place, at)
-            }
+            ExprKind::Name(name) => self.name(name, place, at),
             ExprKind::Field(of, name) => {
                 let value = self.eval(of, place);
                 self.field(value, name, at)
@@ -145,7 +141,7 @@ impl Elaborator<'_> {
             }
             ExprKind::As(of, name) => {
                 let value = self.eval(of, place);
-                self.named(value, name, at)
+                self.named(value, &name.text, at)
             }
         }
     }
@@ -468,13 +464,9 @@ impl Elaborator<'_> {
                     let Some(value) = self.settled(bound.value, origin) else { return Value::Error };
                     arguments.insert(bound.name, value);
                 }
-                Value::Config(Config::Call(Call {
-                    kind: kind.text.clone(),
-                    name: definition.name.clone(),
-                    arguments,
-                    with: BTreeMap::new(),
-                    on: None,
-                }))
+                let (kind, name) = (kind.text.clone(), definition.name.clone());
+                let call = Call { kind, name, arguments, with: BTreeMap::new(), on: None };
+                Value::Config(Config::Call(Box::new(call)))
             }
             ItemKind::Let { value, .. } => {
                 let env = Env::within(&Env::top(definition.file), names(&bound));
@@ -504,13 +496,13 @@ impl Elaborator<'_> {
             Value::List(items) => {
                 items.into_iter().map(|item| self.settled(item, at)).collect::<Option<Vec<_>>>().map(Config::List)
             }
-            Value::Definition(definition) if definition.sort() == "layer" => Some(Config::Call(Call {
+            Value::Definition(definition) if definition.sort() == "layer" => Some(Config::Call(Box::new(Call {
                 kind: "layer".into(),
                 name: definition.name.clone(),
                 arguments: BTreeMap::new(),
                 with: BTreeMap::new(),
                 on: None,
-            })),
+            }))),
             Value::Definition(definition) => {
                 let given = definition.params().iter().map(|_| None).collect();
                 let bound = self.complete(&definition, given, at)?;
@@ -661,14 +653,38 @@ impl Elaborator<'_> {
             }
             let value = self.eval(value, place);
             let Some(value) = self.settled(value, value_at) else { return Value::Error };
+            let (kinds, takes): (&[&str], _) = match name.text.as_str() {
+                "no_decay" => (&["group", "layer"], "a list of groups and layers, as in `[rank(1), position]`"),
+                _ => (&["scale"], "a list of scales, as in `[times(0.1, rank(1))]`"),
+            };
+            let of_kind = |part: &Config| match part {
+                Config::Call(call) => kinds.contains(&call.kind.as_str()),
+                Config::Unknown(_) => true,
+                _ => false,
+            };
+            let wrong = match &value {
+                Config::List(parts) => parts.iter().find(|part| !of_kind(part)),
+                other => Some(other),
+            };
+            if let Some(wrong) = wrong {
+                return self.report(Diagnostic::error(
+                    Code::WrongType,
+                    format!("`{}` is {takes}", name.text),
+                    value_at,
+                    match &value {
+                        Config::List(_) => format!("`{wrong}` in it is {}", wrong.kind()),
+                        _ => format!("this is {}", wrong.kind()),
+                    },
+                ));
+            }
             call.with.insert(name.text.clone(), value);
         }
         Value::Config(Config::Call(call))
     }
 
-    fn named(&mut self, value: Value, name: &Name, at: Origin) -> Value {
+    pub(super) fn named(&mut self, value: Value, name: &str, at: Origin) -> Value {
         match value {
-            Value::Layer(layer) => Value::Layer(Rc::new(Layer { name: Some(name.text.clone()), ..(*layer).clone() })),
+            Value::Layer(layer) => Value::Layer(Rc::new(Layer { name: Some(name.to_owned()), ..(*layer).clone() })),
             Value::Definition(definition) if definition.sort() == "layer" => {
                 let given = definition.params().iter().map(|_| None).collect();
                 let Some(bound) = self.complete(&definition, given, at) else { return Value::Error };

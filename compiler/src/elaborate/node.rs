@@ -11,7 +11,7 @@ use super::{Elaborator, Fill, MOST_NODES, MOST_NUMBERS, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::graph::{Filling, Node, Parameter, ParameterId};
+use crate::graph::{Buffer, Filling, Node, Parameter, ParameterId};
 use crate::shape::{Dim, Shape};
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, EnvRef, Made, Scope, ScopeRef, Value};
@@ -51,7 +51,7 @@ impl Elaborator<'_> {
             return Value::Error;
         }
         let user = self.user_place(at);
-        let mut parameters = Vec::new();
+        let (mut parameters, mut buffers) = (Vec::new(), Vec::new());
         let mut flops = None;
         for fact in facts {
             match fact {
@@ -66,6 +66,19 @@ impl Elaborator<'_> {
                         Value::Config(config) => config.float(),
                         _ => None,
                     };
+                }
+                Fact::Buffer { name, shape, init } => {
+                    let place = Place { env: env.clone(), scope: Scope::root() };
+                    let init_at = Origin { file: env.file, span: init.span };
+                    let init = self.eval(init, &place);
+                    let (Some(init), Some(tensor)) = (self.settled(init, init_at), tensor(shape)) else {
+                        return Value::Error;
+                    };
+                    let shape_at = Origin { file: env.file, span: shape.span };
+                    let Some((shape, _)) = self.tensor_of(&tensor, bindings, env, shape_at) else {
+                        return Value::Error;
+                    };
+                    buffers.push(Buffer { name: name.text.clone(), path: below(scope, &name.text), shape, init });
                 }
                 Fact::Weight { name, shape, init, when } => {
                     let place = Place { env: env.clone(), scope: Scope::root() };
@@ -86,8 +99,7 @@ impl Elaborator<'_> {
                     if !self.fits_a_machine(&shape, &format!("`{}` of `{}`", name.text, definition.name), at) {
                         return Value::Error;
                     }
-                    let path =
-                        if scope.path.is_empty() { name.text.clone() } else { format!("{}.{}", scope.path, name.text) };
+                    let path = below(scope, &name.text);
                     let frozen = self.marks.frozen.is_some_and(|(frozen, _)| frozen);
                     if let Some(id) = self.of_an_earlier_use(&path, &shape, frozen, at) {
                         parameters.push((name.text.clone(), id));
@@ -143,6 +155,7 @@ impl Elaborator<'_> {
             inputs,
             outputs,
             parameters,
+            buffers,
             flops,
             origin: user,
         });
@@ -217,4 +230,9 @@ impl Elaborator<'_> {
 pub(super) fn width_of(definition: &Definition, bound: &[Bound]) -> Option<Origin> {
     let out = bound.iter().find(|bound| bound.name == "out").filter(|_| definition.name == "linear");
     out.and_then(|bound| bound.written)
+}
+
+/// The path of a tensor of this name.
+fn below(scope: &Scope, name: &str) -> String {
+    if scope.path.is_empty() { name.to_owned() } else { format!("{}.{name}", scope.path) }
 }
