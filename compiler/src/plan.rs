@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::graph::{Graph, Parameter, ParameterId, Port, Stream, StreamId, needed_nodes};
+use crate::graph::{Buffer, Graph, Parameter, ParameterId, Port, Stream, StreamId, needed_nodes};
 use crate::shape::Shape;
 
 /// An index into [`Plan::tensors`].
@@ -52,6 +52,9 @@ pub struct Node {
     pub outputs: Vec<StreamId>,
     /// What it reads, by the local names of the layer's declaration.
     pub tensors: Vec<(String, TensorId)>,
+    /// What it keeps from step to step and does not train; as in the graph.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buffers: Vec<Buffer>,
     /// Floating-point operations of one sample's forward pass, where they are known.
     pub flops: Option<f64>,
     /// What a backward pass computes of it.
@@ -143,6 +146,7 @@ impl Plan {
             inputs: node.inputs.clone(),
             outputs: node.outputs.clone(),
             tensors: node.parameters.iter().map(|(name, id)| (name.clone(), TensorId(id.0))).collect(),
+            buffers: node.buffers.clone(),
             flops: node.flops,
             gradients: Gradients { inputs: true, parameters: true },
         });

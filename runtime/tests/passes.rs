@@ -48,17 +48,17 @@ fn parameter(parameter: &Parameter) -> Vec<f32> {
     }
 }
 
-/// The inputs of a graph, two samples of each; a varying length is 6, of which the second sample has 4.
+/// The inputs of a graph, four samples of each; a varying length is 6, of which each sample has one less than the one before.
 fn inputs(graph: &Graph) -> Vec<Stream<Flex>> {
     let device = Default::default();
     let of = |port: &lmv_compiler::graph::Port| {
         let shape = graph.shape(port.stream);
         let dims: Vec<usize> =
-            std::iter::once(2).chain(shape.0.iter().map(|dim| dim.known().map_or(6, |n| n as usize))).collect();
+            std::iter::once(4).chain(shape.0.iter().map(|dim| dim.known().map_or(6, |n| n as usize))).collect();
         let stream = Stream::new(tensor::<Flex>(noise(&port.name, dims.iter().product()), &dims, &device));
         let mask = shape.varies().then(|| {
-            let real: Vec<bool> = (0..12).map(|i| i < 10).collect();
-            Tensor::<Flex, 2, Bool>::from_data(TensorData::new(real, [2, 6]), &device).into_primitive()
+            let real: Vec<bool> = (0..24).map(|i| i % 6 < 6 - i / 6).collect();
+            Tensor::<Flex, 2, Bool>::from_data(TensorData::new(real, [4, 6]), &device).into_primitive()
         });
         Stream { mask, ..stream }
     };

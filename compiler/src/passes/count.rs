@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use lmv_grammar::ast::{Fact, ItemKind};
 
 use crate::experiment::Recipe;
-use crate::graph::{Graph, StreamId};
+use crate::graph::{Graph, Parameter, StreamId};
 use crate::plan::{Node, Plan, SPLIT};
 use crate::source::Sources;
 
@@ -72,16 +72,21 @@ impl<'a> Counter<'a> {
     }
 }
 
+/// How many numbers of some parameters are trained and how many are frozen, as far as sizes are known.
+pub fn parameter_counts<'p>(parameters: impl IntoIterator<Item = &'p Parameter>) -> (i64, i64) {
+    let (mut trained, mut frozen) = (0i64, 0i64);
+    for parameter in parameters {
+        let count = parameter.shape.count().unwrap_or(0);
+        let sum = if parameter.frozen { &mut frozen } else { &mut trained };
+        *sum = sum.saturating_add(count);
+    }
+    (trained, frozen)
+}
+
 impl Graph {
     /// How many numbers are trained and how many are frozen, as far as sizes are known.
     pub fn parameter_counts(&self) -> (i64, i64) {
-        let (mut trained, mut frozen) = (0i64, 0i64);
-        for parameter in &self.parameters {
-            let count = parameter.shape.count().unwrap_or(0);
-            let sum = if parameter.frozen { &mut frozen } else { &mut trained };
-            *sum = sum.saturating_add(count);
-        }
-        (trained, frozen)
+        parameter_counts(&self.parameters)
     }
 }
 
