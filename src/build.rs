@@ -8,13 +8,15 @@ use lmv_runtime::device::{self, DeviceChoice};
 use serde::Serialize;
 
 use crate::context::{Context, Exit};
-use crate::spec;
+use crate::spec::{self, Variant};
 
 /// Print a stage of the compilation as JSON
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The spec
     spec: PathBuf,
+    #[command(flatten)]
+    variant: Variant,
     /// Which stage
     #[arg(long, value_enum, value_name = "STAGE")]
     emit: Stage,
@@ -47,13 +49,14 @@ fn emit(args: &Args, context: &Context) -> Result<(), Exit> {
             let parsed = lmv_grammar::parse(&text);
             match parsed.errors.is_empty() {
                 true => context.print(&json(&parsed.file)),
-                false => Err(spec::checked(&args.spec, &[], context).err().unwrap_or(Exit::WrongSpec)),
+                false => Err(spec::checked(&args.spec, &args.variant, &[], context).err().unwrap_or(Exit::WrongSpec)),
             }
         }
-        Stage::Graph => context.print(&json(&spec::checked(&args.spec, &[], context)?.experiment)),
+        Stage::Graph => context.print(&json(&spec::checked(&args.spec, &args.variant, &[], context)?.experiment)),
         Stage::Plan => {
             let passes = if args.no_passes { Passes::NONE } else { device::passes(DeviceChoice::Cpu) };
-            context.print(&json(&passes.plan(&spec::checked(&args.spec, &[], context)?.experiment.graph)))
+            let checked = spec::checked(&args.spec, &args.variant, &[], context)?;
+            context.print(&json(&passes.plan(&checked.experiment.graph)))
         }
     }
 }

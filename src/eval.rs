@@ -8,19 +8,21 @@ use lmv_runtime::evaluation::Evaluation;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
 use lmv_runtime::runnable::{self, Purpose};
-use lmv_runtime::training::lock::{self, Lock};
+use lmv_runtime::training::lock;
 
 use crate::context::{Context, Exit, Message, MessageFormat};
 use crate::device::Device;
 use crate::locate::Locate;
 use crate::progress::{Progress, measured};
-use crate::spec::{self, Checked, Set};
+use crate::spec::{self, Checked, Set, Variant};
 
 /// Evaluate everything in a spec's `eval`
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The spec
     spec: PathBuf,
+    #[command(flatten)]
+    variant: Variant,
     /// What training gave: a run folder (its best checkpoint) or a file of weights
     #[arg(long, value_name = "RUN|FILE")]
     checkpoint: PathBuf,
@@ -51,11 +53,8 @@ pub fn run(args: &Args, context: &Context) -> Exit {
 
 fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     // What a run was made with holds for measuring it, unless something else is said.
-    let set = match (args.set.set.is_empty(), Lock::read(&args.checkpoint)) {
-        (true, Ok(lock)) => lock.set,
-        _ => args.set.set.clone(),
-    };
-    let spec = spec::checked(&args.spec, &set, context)?;
+    let (variant, set) = spec::of_run(Some(&args.checkpoint), &args.variant, &args.set.set);
+    let spec = spec::checked(&args.spec, &variant, &set, context)?;
     if spec.experiment.eval.is_empty() {
         let message = Message::error("this spec says nothing about evaluation").about(args.spec.display().to_string());
         context.tell(&message.help("list what is measured, for example `eval = [top1]`"));

@@ -1,18 +1,15 @@
 //! `lmvc explain CODE|NAME`
 
-use std::sync::Arc;
-
 use lmv_compiler::codes::{Code, PAGES};
-use lmv_compiler::library;
-use lmv_grammar::ast::ItemKind;
+use lmv_compiler::library::{self, Declaration, Module};
 
 use crate::context::{Context, Exit, Message, Paint};
 use crate::spec::nearest;
 
-/// Explain an error code, or a name of the library
+/// Explain an error code, a name of the library, or one of its modules
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A code as in `error[E0301]`, or a name as `linear`, `deit`, `llama7b`
+    /// A code as in `error[E0301]`, a name as `linear` or `vision.vit.block`, or a module as `vision.vit`
     #[arg(value_name = "CODE|NAME")]
     what: String,
 }
@@ -23,60 +20,82 @@ pub fn run(args: &Args, context: &Context) -> Exit {
     if let Some(page) = Code::page(what) {
         return context.print(&highlighted(page.text, color)).into();
     }
-    let names = library_names();
-    if let Some((_, file)) = names.iter().find(|(name, _)| name == what)
-        && let Some((written, doc)) = library::declaration(what)
-    {
-        let mut text = String::new();
-        if let Some(doc) = doc {
-            text += &format!("{}\n\n", doc.trim());
-        }
-        text += &format!("{}\n\n", Paint::Strong.on(&written, color));
-        if library::not_yet_run().iter().any(|(_, name)| name == what) {
-            text += "It cannot run yet: it is declared, and its part in Rust is not written.\n\n";
-        }
-        text += &format!("{}\n", Paint::Faint.on(file, color));
-        return context.print(&text).into();
+    if let Some(module) = library::modules().iter().find(|module| module.path == what) {
+        return context.print(&listed(module, color)).into();
     }
+    match library::declarations(what).as_slice() {
+        [] => context.wrong_command(&unknown(what)),
+        [only] => context.print(&declared(only, color)).into(),
+        several => {
+            let mut text = format!("{} modules of the library have a `{what}`:\n\n", several.len());
+            for declaration in several {
+                text += &format!("{}\n", in_one_line(declaration, color));
+            }
+            text += &format!("\n`lmvc explain {}.{what}` prints one of them.\n", several[0].module.path);
+            context.print(&text).into()
+        }
+    }
+}
+
+/// A declaration with its documentation, and how it is imported.
+fn declared(declaration: &Declaration, color: bool) -> String {
+    let Declaration { module, name, written, doc, in_prelude, not_yet_run } = declaration;
+    let mut text = String::new();
+    if let Some(doc) = doc {
+        text += &format!("{}\n\n", doc.trim());
+    }
+    text += &format!("{}\n\n", Paint::Strong.on(written, color));
+    if *not_yet_run {
+        text += "It cannot run yet: it is declared, and its part in Rust is not written.\n\n";
+    }
+    let import = match in_prelude {
+        true => String::new(),
+        false => format!("use {} {{ {name} }}\n\n", module.path),
+    };
+    text + &import + &format!("{}\n", Paint::Faint.on(&module.file, color))
+}
+
+/// A module's documentation and what it declares, a line each.
+fn listed(module: &'static Module, color: bool) -> String {
+    let mut text = module.tree().doc.iter().map(|doc| format!("{}\n\n", doc.trim())).collect::<String>();
+    let names = module.named().map(|(name, _)| format!("{}.{}", module.path, name.text));
+    for declaration in names.flat_map(|name| library::declarations(&name)) {
+        text += &format!("{}\n", in_one_line(&declaration, color));
+    }
+    text + &format!("\n{}\n", Paint::Faint.on(&module.file, color))
+}
+
+/// `vision.vit.block  A pre-norm transformer block.`
+fn in_one_line(declaration: &Declaration, color: bool) -> String {
+    let path = format!("{}.{}", declaration.module.path, declaration.name);
+    let first = declaration.doc.and_then(|doc| doc.trim().lines().next()).unwrap_or_default();
+    format!("{}  {first}", Paint::Strong.on(&path, color))
+}
+
+fn unknown(what: &str) -> Message {
     let upper = what.to_ascii_uppercase();
-    let near = match is_code(&upper) {
-        true => nearest(&upper, PAGES.iter().map(|page| page.name)),
-        false => nearest(what, names.iter().map(|(name, _)| name.as_str())),
+    let modules = || library::modules().iter();
+    let near: Vec<String> = if is_code(&upper) {
+        nearest(&upper, PAGES.iter().map(|page| page.name)).into_iter().map(str::to_owned).collect()
+    } else {
+        let names = modules().flat_map(|module| {
+            module.named().map(|(name, _)| match what.contains('.') {
+                true => format!("{}.{}", module.path, name.text),
+                false => name.text.clone(),
+            })
+        });
+        let known: Vec<String> = names.chain(modules().map(|module| module.path.clone())).collect();
+        nearest(what, known.iter().map(String::as_str)).into_iter().map(str::to_owned).collect()
     };
     let message = Message::error(format!("`{what}` is neither an error code nor a name of the library"));
-    let message = match near.as_slice() {
+    match near.as_slice() {
         [] => message.help("codes stand in messages: `error[E0301]`; names are those of stdlib/"),
         near => message.help(format!("did you mean `{}`?", near[..near.len().min(3)].join("`, `"))),
-    };
-    context.wrong_command(&message)
+    }
 }
 
 fn is_code(what: &str) -> bool {
     what.strip_prefix('E').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// The names that the library declares, each with the file that does.
-fn library_names() -> Vec<(String, String)> {
-    // Whatever is compiled, the library is among its sources.
-    let sources = lmv_compiler::compile("", "", &[]).sources;
-    let library = sources.iter().filter(|(_, source)| source.library).map(|(_, source)| (&source.name, &source.tree));
-    library
-        .flat_map(|(file, tree)| {
-            Arc::clone(tree).items.iter().filter_map(|item| Some((name(&item.kind)?, file.clone()))).collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-fn name(kind: &ItemKind) -> Option<String> {
-    match kind {
-        ItemKind::Let { name, .. }
-        | ItemKind::Define { name, .. }
-        | ItemKind::Extern { name, .. }
-        | ItemKind::Recipe { name, .. }
-        | ItemKind::Llm { name, .. }
-        | ItemKind::Names { name, .. } => Some(name.text.clone()),
-        ItemKind::Setting { .. } | ItemKind::Model { .. } | ItemKind::Use { .. } | ItemKind::Variant { .. } => None,
-    }
 }
 
 /// A page of Markdown with its headings made to stand out.

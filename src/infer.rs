@@ -14,7 +14,7 @@ use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::locate::LocateWeights;
 use crate::progress::Progress;
-use crate::spec::{self, Checked};
+use crate::spec::{self, Checked, Variant};
 
 /// Run a model on tensors in a file
 ///
@@ -24,6 +24,8 @@ use crate::spec::{self, Checked};
 pub struct Args {
     /// The spec
     spec: PathBuf,
+    #[command(flatten)]
+    variant: Variant,
     /// The tensors that the model takes
     #[arg(long, value_name = "IN.safetensors")]
     input: PathBuf,
@@ -66,7 +68,8 @@ pub fn run(args: &Args, context: &Context) -> Exit {
 }
 
 fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
-    let spec = spec::checked(&args.spec, &[], context)?;
+    let (variant, set) = spec::of_run(args.checkpoint.as_deref(), &args.variant, &[]);
+    let spec = spec::checked(&args.spec, &variant, &set, context)?;
     runnable::check(&spec.experiment, Purpose::Inference).map_err(|failure| context.failed(&failure))?;
     for tap in &args.tap {
         if let Err(failure) = find_tap(&spec.experiment.graph.taps, tap) {

@@ -11,7 +11,7 @@ use lmv_compiler::drawing;
 
 use crate::build::json;
 use crate::context::{Context, Exit, Message};
-use crate::spec;
+use crate::spec::{self, Variant};
 
 /// How many levels the table has where nothing else is said.
 const TABLE_DEPTH: u16 = 2;
@@ -21,6 +21,8 @@ const TABLE_DEPTH: u16 = 2;
 pub struct Args {
     /// The spec
     spec: PathBuf,
+    #[command(flatten)]
+    variant: Variant,
     /// As what
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     format: Format,
@@ -53,14 +55,15 @@ pub fn run(args: &Args, context: &Context) -> Exit {
 
 fn show(args: &Args, context: &Context) -> Result<(), Exit> {
     let overrides: Vec<_> = args.batch.iter().map(|batch| ("train.batch".to_owned(), batch.to_string())).collect();
-    let checked = spec::checked(&args.spec, &overrides, context)?;
+    let checked = spec::checked(&args.spec, &args.variant, &overrides, context)?;
     let experiment = &checked.experiment;
     let text = match args.format {
         Format::Json => json(&experiment.graph),
         Format::Dot => dot::draw(&experiment.graph),
         Format::Svg => {
-            let title =
+            let file =
                 args.spec.file_name().map_or_else(|| args.spec.display().to_string(), |n| n.to_string_lossy().into());
+            let title = args.variant.behind(file);
             let options = drawing::Options { title: &title, depth: args.depth.map(usize::from) };
             drawing::draw(&experiment.graph, &checked.compiled, &options).map_err(|boxes| {
                 let message = Message::error(format!("{boxes} boxes are too many for a picture"));
@@ -71,7 +74,7 @@ fn show(args: &Args, context: &Context) -> Result<(), Exit> {
         Format::Table => {
             let recipe_batch = experiment.train.as_ref().map(|recipe| recipe.batch);
             let batch = args.batch.and_then(|batch| usize::try_from(batch).ok()).or(recipe_batch).unwrap_or(1);
-            let name = args.spec.display().to_string();
+            let name = args.variant.behind(args.spec.display().to_string());
             table::draw(&name, &checked, usize::from(args.depth.unwrap_or(TABLE_DEPTH)), batch, context.stdout_color)
         }
     };

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use clap::Args;
 use lmv_compiler::codes::Code;
 use lmv_compiler::diagnostic::Diagnostic;
+use lmv_compiler::files::{Files, Unreadable};
 use lmv_compiler::source::{Origin, Source, Sources};
-use lmv_compiler::{Compiled, Experiment};
-use lmv_grammar::ast::{File as Tree, Span};
+use lmv_compiler::{Compiled, Experiment, Spec, Which};
+use lmv_grammar::ast::Span;
+use lmv_runtime::training::lock::Lock;
 
 use crate::context::{Context, Exit, Message, MessageFormat, to_stderr};
 
@@ -28,36 +30,127 @@ pub struct Set {
     pub set: Vec<Override>,
 }
 
+/// `--variant`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Variant {
+    /// One of the spec's variants, in place of the spec itself: `mlp`, or `layer.31` of a family
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+}
+
+impl Variant {
+    /// A spec's name with the variant behind it, where one is meant: for titles.
+    pub fn behind(&self, spec: String) -> String {
+        match &self.variant {
+            Some(variant) => format!("{spec}, variant {variant}"),
+            None => spec,
+        }
+    }
+
+    /// What the compiler is asked for.
+    fn which(&self) -> Which<'_> {
+        self.variant.as_deref().map_or(Which::Base, Which::Variant)
+    }
+}
+
 /// A spec that is right.
 pub struct Checked {
-    /// Its text.
-    pub text: String,
     /// What the compiler made of it, for showing places.
     pub compiled: Compiled,
     /// The spec itself.
     pub experiment: Experiment,
 }
 
-/// Reads and compiles the spec at `path`; what is wrong with it is told.
-pub fn checked(path: &Path, overrides: &[Override], context: &Context) -> Result<Checked, Exit> {
-    let (text, compiled) = compile(path, overrides, context)?;
+/// Reads and compiles the spec at `path`, or a variant of it; what is wrong with it is told.
+pub fn checked(path: &Path, variant: &Variant, overrides: &[Override], context: &Context) -> Result<Checked, Exit> {
+    let compiled = compile(path, variant.which(), overrides, context)?;
     match compiled.experiment.clone() {
-        Some(experiment) => Ok(Checked { text, compiled, experiment }),
+        Some(experiment) => Ok(Checked { compiled, experiment }),
         None => Err(verdict(&compiled)),
     }
 }
 
-/// Reads and compiles the spec at `path`, and tells its diagnostics. Only a file that cannot be read is an `Err`.
-pub fn compile(path: &Path, overrides: &[Override], context: &Context) -> Result<(String, Compiled), Exit> {
+/// Reads and compiles the spec at `path`, and tells its diagnostics. An `Err` is a file that cannot be read, and a
+/// variant that is not there.
+pub fn compile(path: &Path, which: Which<'_>, overrides: &[Override], context: &Context) -> Result<Compiled, Exit> {
     let text = read(path, context)?;
-    let compiled = compile_text(path, &text, overrides);
+    let compiled = compile_text(path, &text, which, overrides);
     tell_all(&compiled, context)?;
-    Ok((text, compiled))
+    match which {
+        Which::Variant(name) if compiled.diagnostics.is_empty() && !compiled.variants.iter().any(|v| v == name) => {
+            Err(context.wrong_command(&no_variant(path, name, &compiled.variants)))
+        }
+        _ => Ok(compiled),
+    }
 }
 
 /// Compiles `text` as what the spec at `path` says.
-pub fn compile_text(path: &Path, text: &str, overrides: &[Override]) -> Compiled {
-    lmv_compiler::compile(&path.display().to_string(), text, overrides)
+pub fn compile_text(path: &Path, text: &str, which: Which<'_>, overrides: &[Override]) -> Compiled {
+    lmv_compiler::check(&Spec { name: &path.display().to_string(), text, files: &Disk, overrides, which })
+}
+
+fn no_variant(path: &Path, name: &str, variants: &[String]) -> Message {
+    let message = Message::error(format!("there is no variant `{name}`")).about(path.display().to_string());
+    let family = variants.iter().filter(|known| known.split_once('.').is_some_and(|(family, _)| family == name));
+    let members: Vec<&str> = family.map(String::as_str).collect();
+    match (nearest(name, variants.iter().map(String::as_str)).as_slice(), members.as_slice()) {
+        (_, [first, .., last]) => message.help(format!("`{name}` is a family: pick one of `{first}` to `{last}`")),
+        ([], _) if variants.is_empty() => message.note("it has no variants"),
+        ([], _) => {
+            let shown = variants.iter().take(12).map(String::as_str).collect::<Vec<_>>().join("`, `");
+            let more = if variants.len() > 12 { format!(" and {} more", variants.len() - 12) } else { String::new() };
+            message.note(format!("it has `{shown}`{more}"))
+        }
+        (near, _) => message.help(format!("did you mean `{}`?", near[..near.len().min(3)].join("`, `"))),
+    }
+}
+
+/// What a run was made with, where `checkpoint` is the folder of one: its variant and what was set, unless something
+/// else is said.
+pub fn of_run(checkpoint: Option<&Path>, variant: &Variant, set: &[Override]) -> (Variant, Vec<Override>) {
+    let Some(Ok(lock)) = checkpoint.map(Lock::read) else { return (variant.clone(), set.to_vec()) };
+    let variant = if variant.variant.is_none() { Variant { variant: lock.variant } } else { variant.clone() };
+    (variant, if set.is_empty() { lock.set } else { set.to_vec() })
+}
+
+/// The files that specs import, on the disk.
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &str) -> Result<String, Unreadable> {
+        let bytes = bytes(Path::new(path)).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Unreadable::Missing,
+            ErrorKind::IsADirectory => Unreadable::Wrong("is a folder, and an import is a file".into()),
+            _ => Unreadable::Wrong(format!("cannot be read: {error}")),
+        })?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(Unreadable::Wrong("is too large to be a spec: at most 16 MiB are read".into()));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => Ok(text),
+            Ok(_) => Err(Unreadable::Wrong("is not text: it has zero bytes".into())),
+            Err(_) => Err(Unreadable::Wrong("is not UTF-8 text".into())),
+        }
+    }
+
+    fn beside(&self, path: &str) -> Vec<String> {
+        let folder = match Path::new(path).parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        specs_in(folder)
+    }
+}
+
+/// The names of the specs in a folder.
+fn specs_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".lmv"))
+        .collect();
+    names.sort();
+    names
 }
 
 /// Tells the diagnostics of a compilation.
@@ -139,8 +232,7 @@ fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 /// A diagnostic at the end of `before`, the part of the file that can be shown.
 fn wrong_text(name: &str, before: &str, code: Code, what: &str, label: &str, context: &Context) -> Exit {
     let mut sources = Sources::default();
-    let tree = Arc::new(Tree::default());
-    let file = sources.add(Source { name: name.to_owned(), text: Arc::from(before), tree, library: false });
+    let file = sources.add(Source { name: name.to_owned(), text: Arc::from(before), library: false });
     let at = Origin { file, span: Span::new(before.len(), before.len()) };
     match tell(&Diagnostic::error(code, what, at, label), &sources, context) {
         Ok(()) => Exit::WrongSpec,
@@ -165,11 +257,7 @@ fn nearest_spec(path: &Path) -> Option<String> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let names: Vec<String> = std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".lmv"))
-        .collect();
+    let names = specs_in(folder);
     let near = nearest(&wanted, names.iter().map(String::as_str)).into_iter().next()?;
     Some(path.with_file_name(near).display().to_string())
 }

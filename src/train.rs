@@ -24,7 +24,7 @@ use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::locate::Locate;
 use crate::progress::{Progress, measured};
-use crate::spec::{self, Checked, Override, Set};
+use crate::spec::{self, Checked, Override, Set, Variant};
 
 /// The folder that runs go into where nothing else is said.
 pub const RUNS: &str = "runs";
@@ -35,6 +35,8 @@ pub struct Args {
     /// The spec; with --resume it is the one in the run folder
     #[arg(required_unless_present = "resume")]
     spec: Option<PathBuf>,
+    #[command(flatten)]
+    variant: Variant,
     /// Passes over the data, in place of the recipe's
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     epochs: Option<u32>,
@@ -50,7 +52,7 @@ pub struct Args {
     #[command(flatten)]
     device: Device,
     /// Goes on with a run that was stopped or killed; its spec and settings stay what they were
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["spec", "epochs", "batch", "seed", "set", "out", "name"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["spec", "variant", "epochs", "batch", "seed", "set", "out", "name"])]
     resume: Option<PathBuf>,
     #[command(flatten)]
     set: Set,
@@ -73,6 +75,8 @@ pub struct Job<'a> {
     pub spec: &'a Checked,
     /// Where the spec is.
     pub spec_path: &'a Path,
+    /// Which variant of it.
+    pub variant: &'a Variant,
     /// What `--set`, `--epochs` and `--batch` set; already in the spec.
     pub overrides: &'a [Override],
     /// Where names of data and weights lead.
@@ -95,7 +99,7 @@ pub enum Target<'a> {
     New {
         /// `--out`.
         root: &'a Path,
-        /// `--name`, else the spec's file name without its ending.
+        /// `--name`, else the spec's file name without its ending, with the variant behind it.
         name: String,
     },
     /// To the folder of a run that goes on.
@@ -114,11 +118,11 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         // clap asks for one of the two.
         (None, None) => return Err(context.wrong_command(&Message::error("there is no spec to train"))),
     };
-    let overrides = match &args.resume {
-        Some(run) => run_overrides(run, context)?,
-        None => overrides(args),
+    let (variant, overrides) = match &args.resume {
+        Some(run) => run_settings(run, context)?,
+        None => (args.variant.clone(), overrides(args)),
     };
-    let spec = spec::checked(&spec_path, &overrides, context)?;
+    let spec = spec::checked(&spec_path, &variant, &overrides, context)?;
     if spec.experiment.train.is_none() {
         let message = Message::error("this spec says nothing about training").about(spec_path.display().to_string());
         context.tell(&message.help("add a recipe, for example `train = one_cycle()`"));
@@ -129,6 +133,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let job = Job {
         spec: &spec,
         spec_path: &spec_path,
+        variant: &variant,
         overrides: &overrides,
         places: &places,
         device: args.device.device,
@@ -148,7 +153,13 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
 }
 
 fn name(args: &Args, spec: &Path) -> String {
-    let stem = || spec.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let stem = || {
+        let stem = spec.file_stem()?.to_string_lossy().into_owned();
+        Some(match &args.variant.variant {
+            Some(variant) => format!("{stem}-{variant}"),
+            None => stem,
+        })
+    };
     args.name.clone().or_else(stem).unwrap_or_else(|| "run".into())
 }
 
@@ -170,9 +181,10 @@ fn run_spec(run: &Path, context: &Context) -> Result<PathBuf, Exit> {
     Err(context.wrong_command(&message))
 }
 
-/// What the command line set when the run began.
-fn run_overrides(run: &Path, context: &Context) -> Result<Vec<Override>, Exit> {
-    Lock::read(run).map(|lock| lock.set).map_err(|failure| context.failed(&failure))
+/// The variant, and what the command line set, when the run began.
+fn run_settings(run: &Path, context: &Context) -> Result<(Variant, Vec<Override>), Exit> {
+    let lock = Lock::read(run).map_err(|failure| context.failed(&failure))?;
+    Ok((Variant { variant: lock.variant }, lock.set))
 }
 
 /// Where data that lmvc draws itself is kept, beside the runs that use it.
@@ -189,7 +201,15 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             // A place that is missing is told before there is a folder that says a run began.
             let places = places_of(job)?;
             let folder = RunFolder::create(root, name)?;
-            write_atomic(folder.path().join("spec.lmv"), |out| out.write_all(job.spec.text.as_bytes()))?;
+            let files = job.spec.compiled.folder();
+            if files.len() > 1 {
+                let imports = folder.path().join("imports");
+                std::fs::create_dir(&imports)
+                    .map_err(|error| Failure::at(&imports, format!("this folder cannot be made: {error}")))?;
+            }
+            for (path, text) in files {
+                write_atomic(folder.path().join(path), |out| out.write_all(text.as_bytes()))?;
+            }
             write_atomic(folder.path().join(config::NAME), |out| out.write_all(places.as_bytes()))?;
             (folder, new_lock(job, device), (*root).to_path_buf())
         }
@@ -236,8 +256,9 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             }
             context.remark(&format!("the run is in {run}"));
             context.remark(&format!(
-                "next: `lmvc show {}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
-                job.spec_path.display()
+                "next: `lmvc show {}{}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
+                job.spec_path.display(),
+                job.variant.variant.iter().map(|name| format!(" --variant {name}")).collect::<String>()
             ));
             Ok(true)
         }
@@ -250,14 +271,19 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
 
 /// What a run that begins now is made of; the runtime adds what it reads.
 fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
+    let mut imports: BTreeMap<String, String> =
+        job.spec.compiled.folder().into_iter().map(|(path, text)| (path, lock::hash(text.as_bytes()))).collect();
+    let spec = imports.remove("spec.lmv").unwrap_or_default();
     Lock {
         lmvc: env!("CARGO_PKG_VERSION").into(),
         seed: job.seed.unwrap_or(0),
         device: device.to_string(),
+        variant: job.variant.variant.clone(),
         set: job.overrides.to_vec(),
         steps: job.steps,
         checkpoint_steps: job.checkpoint_steps,
-        spec: lock::hash(job.spec.text.as_bytes()),
+        spec,
+        imports,
         library: lock::hash(library::fingerprint_text().as_bytes()),
         data: String::new(),
         weights: BTreeMap::new(),

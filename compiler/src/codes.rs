@@ -57,6 +57,16 @@ pub enum Code {
     Recursion,
     /// E0702
     TooLarge,
+    /// E0801
+    Import,
+    /// E0802
+    ImportPath,
+    /// E0803
+    Private,
+    /// E0804
+    ImportCycle,
+    /// E0805
+    NoBase,
 }
 
 /// One row of the catalogue.
@@ -88,6 +98,7 @@ catalogue! {
     NoModel "E0401", Classes "E0402", Stream "E0403", Measure "E0404",
     FreezeConflict "E0501", FrozenRandom "E0502", NothingToTrain "E0503", Unreached "E0504",
     LayerIndex "E0601", Recursion "E0701", TooLarge "E0702",
+    Import "E0801", ImportPath "E0802", Private "E0803", ImportCycle "E0804", NoBase "E0805",
 }
 
 impl Code {

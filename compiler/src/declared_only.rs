@@ -37,7 +37,7 @@ pub(crate) struct Settings<'s> {
 
 /// The parts of a spec that cannot run yet.
 pub(crate) fn declared_only(settings: &Settings<'_>, sources: &Sources) -> Vec<DeclaredOnly> {
-    among(library::not_yet_run(), settings, sources)
+    among(&library::not_yet_run_so_far(), settings, sources)
 }
 
 /// The parts of a spec that are among `unwritten`, which holds kinds with names.

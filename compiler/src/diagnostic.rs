@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::codes::Code;
-use crate::source::{Origin, Sources};
+use crate::source::{FileId, Origin, Sources};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -78,6 +78,17 @@ impl Diagnostic {
             labels: vec![Label { origin: at, message: label.into(), primary: true }],
             notes: Vec::new(),
             suggestions: Vec::new(),
+        }
+    }
+
+    /// An error of syntax in a file.
+    pub(crate) fn of_syntax(error: lmv_grammar::SyntaxError, file: FileId) -> Self {
+        let at = Origin { file, span: error.span };
+        let diagnostic = Self::error(Code::Syntax, error.message, at, "here");
+        match (error.help, error.becomes) {
+            (Some(help), Some(text)) => diagnostic.fix(help, at, text),
+            (Some(help), None) => diagnostic.help(help),
+            (None, _) => diagnostic,
         }
     }
 
@@ -151,7 +162,7 @@ impl Diagnostic {
                     let edited = format!("{}{}{}", &source.text[..span.start], edit.text, &source.text[span.end..]);
                     let mut after = SimpleFiles::new();
                     let id = after.add(source.name.clone(), edited);
-                    let place = span.start..span.start + edit.text.len();
+                    let place = span.start..span.start + edit.text.trim_end_matches('\n').len();
                     help = help.with_labels(vec![shown::Label::primary(id, place)]);
                     text = text.trim_end().to_owned() + "\n" + &emit(&config, &after, &help, color);
                     continue;

@@ -20,8 +20,10 @@ use std::rc::Rc;
 use lmv_grammar::ast::Span;
 
 use crate::codes::Code;
+use crate::config::Call;
 use crate::diagnostic::{Diagnostic, Label};
 use crate::graph::{Graph, Stream, StreamId};
+use crate::modules::Modules;
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin, Sources};
 use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, Sharing, StreamValue, Value};
@@ -34,13 +36,13 @@ const MOST_NODES: usize = 100_000;
 const MOST_NESTED: usize = 300;
 /// More steps of elaboration than this are taken for a spec that does not come to an end; a spec of the paper takes
 /// some ten thousand. A long text may take [`STEPS_A_BYTE`] more for each of its bytes.
-const MOST_STEPS: usize = 4_000_000;
+pub(crate) const MOST_STEPS: usize = 4_000_000;
 /// A layer that is written out takes some twenty bytes and some hundred steps.
 const STEPS_A_BYTE: usize = 6;
 /// A tensor of more numbers than this fits no machine (2^42 of them take 16 TiB).
 const MOST_NUMBERS: i64 = 1 << 42;
 /// After so many errors no more are looked for.
-const MOST_ERRORS: usize = 100;
+pub(crate) const MOST_ERRORS: usize = 100;
 
 /// Where an expression stands: the names in reach and the place in parameter paths.
 #[derive(Clone)]
@@ -72,11 +74,16 @@ struct Marks {
 
 pub(crate) struct Elaborator<'a> {
     pub sources: &'a Sources,
-    pub library: &'a HashMap<String, Rc<Definition>>,
-    pub file: HashMap<String, Rc<Definition>>,
+    pub modules: &'a Modules,
     pub graph: Graph,
     pub diagnostics: Vec<Diagnostic>,
     pub data: Option<Rc<Data>>,
+    /// The variant that is elaborated, and where it is named.
+    pub variant: Option<(String, Origin)>,
+    /// Whether a spec without a model is right, because its variants have them.
+    pub variants_only: bool,
+    /// The declarations of the parts of the library that were configured, by kind and name.
+    externs: HashMap<(String, String), Rc<Definition>>,
     /// What the file's `let` items are worth, by file and item.
     lets: HashMap<(FileId, usize), Value>,
     frames: Vec<Frame>,
@@ -99,14 +106,16 @@ pub(crate) struct Elaborator<'a> {
 }
 
 impl<'a> Elaborator<'a> {
-    pub fn new(sources: &'a Sources, library: &'a HashMap<String, Rc<Definition>>) -> Self {
+    pub fn new(sources: &'a Sources, modules: &'a Modules) -> Self {
         Self {
             sources,
-            library,
-            file: HashMap::new(),
+            modules,
             graph: Graph::default(),
             diagnostics: Vec::new(),
             data: None,
+            variant: None,
+            variants_only: false,
+            externs: HashMap::new(),
             lets: HashMap::new(),
             frames: Vec::new(),
             marks: Marks::default(),
@@ -159,6 +168,16 @@ impl<'a> Elaborator<'a> {
         }
         self.stopped |= self.diagnostics.len() >= MOST_ERRORS;
         Value::Error
+    }
+
+    /// The declaration of a part of the library that was configured.
+    pub(crate) fn extern_of(&self, call: &Call) -> Option<Rc<Definition>> {
+        self.externs.get(&(call.kind.clone(), call.name.clone())).cloned()
+    }
+
+    /// How many steps it took so far.
+    pub fn steps(&self) -> usize {
+        self.steps
     }
 
     /// Runs `body` without a word about its mistakes: for what is only worth knowing where it can be known.

@@ -1,10 +1,9 @@
 //! A whole spec: its settings in the order they depend on each other, and what must hold between them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use lmv_grammar::ast::{Block, Expr, ExprKind, File, Input, ItemKind, Name, Span, Type, TypeKind};
+use lmv_grammar::ast::{Expr, ExprKind, File, Input, ItemKind, Name, Span, Type, TypeKind};
 use serde::Serialize;
 
 use crate::codes::Code;
@@ -16,6 +15,7 @@ use crate::graph::{Graph, Port};
 use crate::library;
 use crate::measures::Measure;
 use crate::near::nearest;
+use crate::settings::{Change, Model, Setting, Settings};
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin};
 use crate::value::{Bound, Data, Env, Recipe as RecipeValue, Scope, Value};
@@ -79,42 +79,18 @@ const RECIPE_FIELDS: [(&str, &str); 10] = [
     ("clip", "number"),
 ];
 
-const SETTINGS: [&str; 5] = ["model", "data", "train", "eval", "seed"];
-
-/// A change to a setting from outside the file: `train.lr` and the expression it becomes.
-pub(crate) struct Override {
-    pub path: Vec<String>,
-    pub expr: Expr,
-    pub file: FileId,
-}
-
-enum Model<'t> {
-    Pipe(&'t Expr),
-    Function { inputs: &'t [Input], body: &'t Block },
-}
-
-/// The settings of a file, each at most once.
-struct Settings<'t> {
-    model: Option<(Model<'t>, Origin)>,
-    others: HashMap<&'static str, (&'t Expr, Origin)>,
-    /// Whether something that looks like `model` was reported, so that its absence need not be.
-    model_is_misspelt: bool,
-}
-
 impl Elaborator<'_> {
-    /// Elaborates the spec; `None` if it is wrong, with the reasons in `self.diagnostics`.
-    pub(crate) fn experiment(&mut self, id: FileId, tree: &Arc<File>, overrides: &[Override]) -> Option<Experiment> {
-        self.define(id, tree);
-        let settings = self.settings(id, tree);
-        self.data = settings.others.get("data").and_then(|(expr, at)| self.dataset(expr, *at, overrides));
+    /// Elaborates what the settings say; `None` if it is wrong, with the reasons in `self.diagnostics`.
+    pub(crate) fn experiment(&mut self, id: FileId, tree: &File, settings: &Settings<'_>) -> Option<Experiment> {
+        self.data = settings.get("data").and_then(|data| self.dataset(data, &settings.changes("data")));
         let before = self.diagnostics.len();
-        let model_at = self.model(id, &settings);
+        let model_at = self.model(id, settings);
         let model_is_sound = self.diagnostics.len() == before;
-        let mut train = settings.others.get("train").and_then(|(expr, at)| self.train(expr, *at, overrides));
-        let mut eval = settings.others.get("eval").map(|(expr, at)| self.eval_list(expr, *at)).unwrap_or_default();
-        let seed = settings.others.get("seed").and_then(|(expr, at)| self.seed(expr, *at));
-        self.unused_items(id, tree);
-        let broken_data = settings.others.contains_key("data") && self.data.is_none();
+        let mut train = settings.get("train").and_then(|train| self.train(train, &settings.changes("train")));
+        let mut eval = settings.get("eval").map(|eval| self.eval_list(eval)).unwrap_or_default();
+        let seed = settings.get("seed").and_then(|seed| self.seed(seed));
+        self.without_a_base(settings);
+        let broken_data = settings.get("data").is_some() && self.data.is_none();
         if let (Some(model_at), false) = (model_at, broken_data) {
             if let Some((recipe, at)) = &mut train {
                 self.check_training(recipe, *at, model_at);
@@ -125,21 +101,6 @@ impl Elaborator<'_> {
             // Behind a mistake the graph has a gap, which no gradient crosses.
             if model_is_sound {
                 self.check_reach();
-            }
-        }
-        for override_ in overrides {
-            let known = ["train", "data"].contains(&override_.path.first().map_or("", String::as_str));
-            if !known || override_.path.len() != 2 {
-                let at = Origin { file: override_.file, span: override_.expr.span };
-                self.report(
-                    Diagnostic::error(
-                        Code::UnknownField,
-                        format!("`{}` is no setting that can be set from outside", override_.path.join(".")),
-                        at,
-                        "for this value",
-                    )
-                    .help("arguments and fields of the recipe go by `train.NAME`, those of the dataset by `data.NAME`"),
-                );
             }
         }
         if !self.diagnostics.is_empty() {
@@ -166,139 +127,60 @@ impl Elaborator<'_> {
         })
     }
 
-    fn define(&mut self, id: FileId, tree: &Arc<File>) {
-        for (name, definition) in library::definitions(id, tree) {
-            if let Some(earlier) = self.file.get(&name) {
-                let first = earlier.origin();
-                self.report(
-                    Diagnostic::error(
-                        Code::DefinedTwice,
-                        format!("`{name}` is defined twice"),
-                        definition.origin(),
-                        "defined again here",
-                    )
-                    .also(first, "first defined here"),
-                );
-                continue;
-            }
-            self.file.insert(name, definition);
-        }
+    /// A setting of which a part is changed, and which nothing sets.
+    fn without_a_base(&mut self, settings: &Settings<'_>) {
+        let Some(Change { of, part, of_at: Some(at), .. }) = settings.without_a_base() else { return };
+        let whole = if *of == "train" { "train = deit" } else { "data = imagenet" };
+        self.report(
+            Diagnostic::error(
+                Code::NoBase,
+                format!("there is no `{of}` to change"),
+                *at,
+                "changes a part of what is not there",
+            )
+            .note(format!("neither this file nor one that it extends sets `{of}`"))
+            .help(format!("set it as a whole, as in `{whole}({part} = …)`")),
+        );
     }
 
-    fn settings<'t>(&mut self, id: FileId, tree: &'t File) -> Settings<'t> {
-        let mut settings = Settings { model: None, others: HashMap::new(), model_is_misspelt: false };
-        let mut seen: HashMap<&str, Origin> = HashMap::new();
-        for item in &tree.items {
-            let of_the_library = match &item.kind {
-                ItemKind::Extern { name, .. } => Some((name, "an `extern` is run by a part of lmvc in Rust")),
-                ItemKind::Names { name, .. } => Some((name, "tables of checkpoint names are part of the library")),
-                _ => None,
-            };
-            if let Some((name, why)) = of_the_library {
-                let at = Origin { file: id, span: name.span };
-                self.report(
-                    Diagnostic::error(Code::NotALayer, format!("a spec cannot declare `{}`", name.text), at, why)
-                        .help("build it from the library's parts: `layer NAME(…) { … }`"),
-                );
-                continue;
-            }
-            let not_understood_yet = match &item.kind {
-                ItemKind::Use { keyword, .. } => Some(("use", *keyword)),
-                ItemKind::Variant { name, .. } => Some(("variant", name.span)),
-                ItemKind::Setting { name, rest, .. } if !rest.is_empty() => Some(("a setting with dots", name.span)),
-                _ => None,
-            };
-            if let Some((what, span)) = not_understood_yet {
-                let message = format!("{what} is not understood yet");
-                self.report(Diagnostic::error(Code::UnknownField, message, Origin { file: id, span }, "here"));
-                continue;
-            }
-            let (name, at) = match &item.kind {
-                ItemKind::Setting { name, .. } => (name.text.as_str(), Origin { file: id, span: name.span }),
-                ItemKind::Model { keyword, .. } => ("model", Origin { file: id, span: *keyword }),
-                _ => continue,
-            };
-            let Some(known) = SETTINGS.into_iter().find(|known| *known == name) else {
-                let mut diagnostic = Diagnostic::error(
-                    Code::UnknownField,
-                    format!("a spec has no `{name}`"),
-                    at,
-                    "not a setting of a spec",
-                );
-                settings.model_is_misspelt |= nearest(name, SETTINGS) == Some("model");
-                diagnostic = match nearest(name, SETTINGS) {
-                    Some(_) => diagnostic.did_you_mean(name, &SETTINGS, at),
-                    None => {
-                        let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");
-                        match self.recipe_with(name) {
-                            Some(recipe) => diagnostic.help(format!(
-                                "`{name}` is an argument of a recipe, as in `train = {recipe}({name} = …)`"
-                            )),
-                            None => {
-                                diagnostic.replace("a value of your own is defined by `let`", at, format!("let {name}"))
-                            }
-                        }
-                    }
-                };
-                self.report(diagnostic);
-                continue;
-            };
-            if let Some(first) = seen.insert(known, at) {
-                self.report(
-                    Diagnostic::error(Code::DefinedTwice, format!("`{known}` is set twice"), at, "set again here")
-                        .also(first, "first set here"),
-                );
-                continue;
-            }
-            match &item.kind {
-                ItemKind::Setting { value, .. } if known == "model" => {
-                    settings.model = Some((Model::Pipe(value), Origin { file: id, span: value.span }));
-                }
-                ItemKind::Setting { value, .. } => {
-                    settings.others.insert(known, (value, Origin { file: id, span: value.span }));
-                }
-                ItemKind::Model { inputs, body, .. } => {
-                    let at = Origin { file: id, span: body.result.span };
-                    settings.model = Some((Model::Function { inputs, body }, at));
-                }
-                _ => {}
-            }
-        }
-        settings
-    }
-
-    /// The first recipe of the library that has a parameter of this name.
-    fn recipe_with(&self, param: &str) -> Option<&str> {
-        let recipes = self.library.values().filter(|definition| definition.sort() == "recipe");
-        let with = recipes.filter(|recipe| recipe.params().iter().any(|p| p.name.text == param));
-        with.map(|recipe| recipe.name.as_str()).min()
-    }
-
-    fn dataset(&mut self, expr: &Expr, at: Origin, overrides: &[Override]) -> Option<Rc<Data>> {
-        let place = Place { env: Env::top(at.file), scope: Scope::root() };
-        let value = self.eval(expr, &place);
+    fn dataset(&mut self, data: &Setting<'_>, changes: &[Change<'_>]) -> Option<Rc<Data>> {
+        let at = data.at();
+        let value = self.eval(data.value, &Place { env: data.env.clone(), scope: Scope::root() });
         let mut call = self.part("dataset", "`data` is a dataset", value, at)?;
-        for override_ in overrides.iter().filter(|o| o.path.len() == 2 && o.path[0] == "data") {
-            let at = Origin { file: override_.file, span: override_.expr.span };
-            let place = Place { env: Env::top(override_.file), scope: Scope::root() };
-            let value = self.eval(&override_.expr, &place);
-            let value = self.settled(value, at)?;
-            let known: Vec<&str> = call.arguments.keys().map(String::as_str).collect();
-            if !known.contains(&override_.path[1].as_str()) {
-                self.report(
-                    Diagnostic::error(
-                        Code::UnknownArgument,
-                        format!("`{}` has no argument `{}`", call.name, override_.path[1]),
-                        at,
-                        "for this value",
-                    )
-                    .note(format!("it takes `{}`", known.join("`, `"))),
+        let definition = self.extern_of(&call)?;
+        let mut given: Vec<Option<Bound>> = definition
+            .params()
+            .iter()
+            .map(|param| {
+                let value = call.arguments.get(&param.name.text)?.clone();
+                Some(Bound { name: param.name.text.clone(), value: Value::Config(value), written: None })
+            })
+            .collect();
+        for Change { part, part_at, to, .. } in changes {
+            let known: Vec<&str> = definition.params().iter().map(|param| param.name.text.as_str()).collect();
+            let value = self.eval(to.value, &Place { env: to.env.clone(), scope: Scope::root() });
+            let Some(slot) = known.iter().position(|known| known == part) else {
+                let diagnostic = Diagnostic::error(
+                    Code::UnknownArgument,
+                    format!("`{}` has no argument `{part}`", call.name),
+                    *part_at,
+                    "not one of its arguments",
                 );
+                let diagnostic = match nearest(part, known.iter().copied()) {
+                    Some(_) if *part_at != to.at() => diagnostic.did_you_mean(part, &known, *part_at),
+                    _ => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
+                };
+                self.report(diagnostic.also(at, "stands here"));
                 return None;
-            }
-            call.arguments.insert(override_.path[1].clone(), value);
+            };
+            given[slot] = Some(Bound { name: part.clone(), value, written: Some(to.at()) });
         }
-        let definition = self.library.get(&call.name).cloned()?;
+        if !changes.is_empty() {
+            for bound in self.complete(&definition, given, at)? {
+                let value = self.settled(bound.value, bound.written.unwrap_or(at))?;
+                call.arguments.insert(bound.name, value);
+            }
+        }
         let names = call.arguments.iter().map(|(name, value)| (name.clone(), Value::Config(value.clone()))).collect();
         let env = Env::within(&Env::top(definition.file), names);
         let mut fields = Vec::new();
@@ -333,8 +215,20 @@ impl Elaborator<'_> {
 
     /// The model; gives the place that stands for it in messages, or `None` if it is wrong.
     fn model(&mut self, id: FileId, settings: &Settings<'_>) -> Option<Origin> {
-        let Some((model, at)) = &settings.model else {
-            if settings.model_is_misspelt {
+        let (Some((model, env)), Some(at)) = (&settings.model, settings.model_at()) else {
+            if settings.model_is_misspelt || self.variants_only {
+                return None;
+            }
+            if let Some((name, at)) = self.variant.clone() {
+                self.report(
+                    Diagnostic::error(
+                        Code::NoModel,
+                        format!("the variant `{name}` has no model"),
+                        at,
+                        "has none of its own",
+                    )
+                    .note("nor does the spec set one that it could build on"),
+                );
                 return None;
             }
             let end = self.sources.get(id).text.trim_end().len();
@@ -344,7 +238,7 @@ impl Elaborator<'_> {
             );
             return None;
         };
-        let place = Place { env: Env::top(id), scope: Scope::root() };
+        let place = Place { env: env.clone(), scope: Scope::root() };
         let data = self.data.clone();
         let output = match model {
             Model::Pipe(expr) => {
@@ -362,13 +256,15 @@ impl Elaborator<'_> {
                     }
                 };
                 let layer = self.eval(expr, &place);
-                self.step(layer, input, &place, *at)
+                self.step(layer, input, &place, at)
             }
             Model::Function { inputs, body } => {
                 let mut names = Vec::new();
                 for input in *inputs {
-                    let input_at = Origin { file: id, span: input.name.span };
-                    let value = self.model_input(input, data.as_deref(), input_at);
+                    let input_at = Origin { file: env.file, span: input.name.span };
+                    // What broken data would have said of an input is not known.
+                    let told = input.shape.is_some() || data.is_some() || settings.get("data").is_none();
+                    let value = if told { self.model_input(input, data.as_deref(), input_at) } else { Value::Error };
                     names.push((input.name.text.clone(), value));
                 }
                 if names.iter().any(|(_, value)| matches!(value, Value::Error)) {
@@ -381,7 +277,7 @@ impl Elaborator<'_> {
                         Diagnostic::error(
                             Code::NotALayer,
                             "a model ends in a stream",
-                            *at,
+                            at,
                             format!("this is {}", output.kind()),
                         )
                         .help("pipe an input into it: `x >> …`"),
@@ -407,7 +303,7 @@ impl Elaborator<'_> {
                         Diagnostic::error(
                             Code::WrongType,
                             "an output of a model is one stream",
-                            *at,
+                            at,
                             format!("`{name}` is {}", value.kind()),
                         )
                         .help("give each stream a name of its own: `{ answer: x, pose: y }`"),
@@ -418,7 +314,7 @@ impl Elaborator<'_> {
             }
         }
         self.graph.outputs = outputs;
-        Some(*at)
+        Some(at)
     }
 
     fn model_input(&mut self, input: &Input, data: Option<&Data>, at: Origin) -> Value {
@@ -475,9 +371,10 @@ impl Elaborator<'_> {
         }
     }
 
-    fn train(&mut self, expr: &Expr, at: Origin, overrides: &[Override]) -> Option<(Recipe, Origin)> {
-        let place = Place { env: Env::top(at.file), scope: Scope::root() };
-        let recipe = match self.eval(expr, &place) {
+    fn train(&mut self, train: &Setting<'_>, changes: &[Change<'_>]) -> Option<(Recipe, Origin)> {
+        let at = train.at();
+        let place = Place { env: train.env.clone(), scope: Scope::root() };
+        let recipe = match self.eval(train.value, &place) {
             Value::Recipe(recipe) => recipe,
             Value::Definition(definition) if definition.sort() == "recipe" => {
                 let given = definition.params().iter().map(|_| None).collect();
@@ -493,20 +390,18 @@ impl Elaborator<'_> {
                 return None;
             }
         };
-        let set: Vec<&Override> = overrides.iter().filter(|o| o.path.len() == 2 && o.path[0] == "train").collect();
         let definition = recipe.definition.clone();
         let mut given: Vec<Option<Bound>> =
             recipe.bound.iter().map(|bound| bound.written.is_some().then(|| bound.clone())).collect();
-        let mut fields_set: Vec<&Override> = Vec::new();
-        for override_ in set {
-            let written = Origin { file: override_.file, span: override_.expr.span };
-            match definition.params().iter().position(|param| param.name.text == override_.path[1]) {
+        let mut fields_set: Vec<&Change<'_>> = Vec::new();
+        for change in changes {
+            match definition.params().iter().position(|param| param.name.text == change.part) {
                 Some(index) => {
-                    let place = Place { env: Env::top(override_.file), scope: Scope::root() };
-                    let value = self.eval(&override_.expr, &place);
-                    given[index] = Some(Bound { name: override_.path[1].clone(), value, written: Some(written) });
+                    let place = Place { env: change.to.env.clone(), scope: Scope::root() };
+                    let value = self.eval(change.to.value, &place);
+                    given[index] = Some(Bound { name: change.part.clone(), value, written: Some(change.to.at()) });
                 }
-                None => fields_set.push(override_),
+                None => fields_set.push(change),
             }
         }
         let bound = self.complete(&definition, given, at)?;
@@ -556,7 +451,7 @@ impl Elaborator<'_> {
         });
         let from_outside = fields_set
             .iter()
-            .map(|o| (o.path[1].as_str(), &o.expr, Env::top(o.file), Origin { file: o.file, span: o.expr.span }));
+            .map(|change| (change.part.as_str(), change.to.value, change.to.env.clone(), change.part_at));
         let mut sound = true;
         for (name, value, env, name_at) in written.chain(from_outside).collect::<Vec<_>>() {
             let value_at = Origin { file: env.file, span: value.span };
@@ -570,7 +465,8 @@ impl Elaborator<'_> {
                     "not a field of a recipe",
                 );
                 diagnostic = match nearest(name, known.iter().copied()) {
-                    Some(_) => diagnostic.did_you_mean(name, &known, name_at),
+                    Some(_) if name_at != value_at => diagnostic.did_you_mean(name, &known, name_at),
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                     None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
                 };
                 self.report(diagnostic);
@@ -628,15 +524,16 @@ impl Elaborator<'_> {
     }
 
     /// `[top1, top5]`, or `{ answer: [top1, top5], pose: l2 }` by the outputs of the model.
-    fn eval_list(&mut self, expr: &Expr, at: Origin) -> Vec<Measure> {
+    fn eval_list(&mut self, eval: &Setting<'_>) -> Vec<Measure> {
+        let file = eval.env.file;
         let of_output = |(name, expr): &'_ (Name, Expr)| {
-            (Some((name.text.clone(), Origin { file: at.file, span: name.span })), expr.clone())
+            (Some((name.text.clone(), Origin { file, span: name.span })), expr.clone())
         };
-        let lists: Vec<(Option<(String, Origin)>, Expr)> = match &expr.kind {
+        let lists: Vec<(Option<(String, Origin)>, Expr)> = match &eval.value.kind {
             ExprKind::Record(fields) => fields.iter().map(of_output).collect(),
-            _ => vec![(None, expr.clone())],
+            _ => vec![(None, eval.value.clone())],
         };
-        let place = Place { env: Env::top(at.file), scope: Scope::root() };
+        let place = Place { env: eval.env.clone(), scope: Scope::root() };
         let mut measures = Vec::new();
         for (output, list) in lists {
             let items = match list.kind {
@@ -644,7 +541,7 @@ impl Elaborator<'_> {
                 _ => vec![list],
             };
             for item in items {
-                let at = Origin { file: at.file, span: item.span };
+                let at = Origin { file, span: item.span };
                 let value = self.eval(&item, &place);
                 if let Some(call) = self.part("metric", "`eval` lists metrics", value, at) {
                     measures.push(Measure { call, at, output: output.clone() });
@@ -654,9 +551,9 @@ impl Elaborator<'_> {
         measures
     }
 
-    fn seed(&mut self, expr: &Expr, at: Origin) -> Option<u64> {
-        let place = Place { env: Env::top(at.file), scope: Scope::root() };
-        match self.eval(expr, &place) {
+    fn seed(&mut self, seed: &Setting<'_>) -> Option<u64> {
+        let at = seed.at();
+        match self.eval(seed.value, &Place { env: seed.env.clone(), scope: Scope::root() }) {
             Value::Config(Config::Int(n)) if n >= 0 => u64::try_from(n).ok(),
             Value::Error => None,
             other => {
@@ -672,18 +569,18 @@ impl Elaborator<'_> {
     }
 
     /// Definitions are checked by themselves too, as far as they go without arguments.
-    fn unused_items(&mut self, id: FileId, tree: &File) {
+    pub(crate) fn unused_items(&mut self, id: FileId, tree: &File) {
         for item in &tree.items {
             if let ItemKind::Define { name, .. }
             | ItemKind::Recipe { name, .. }
             | ItemKind::Let { params: Some(_), name, .. } = &item.kind
-                && let Some(definition) = self.file.get(&name.text).cloned()
+                && let Some(definition) = self.modules.own(id, &name.text)
             {
                 self.check_definition(&definition);
                 continue;
             }
             let (ItemKind::Let { params: None, name, .. } | ItemKind::Llm { name, .. }) = &item.kind else { continue };
-            if let Some(definition) = self.file.get(&name.text).cloned() {
+            if let Some(definition) = self.modules.own(id, &name.text) {
                 self.definition(&definition, Origin { file: id, span: name.span });
             }
         }

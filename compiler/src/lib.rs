@@ -2,13 +2,17 @@
 //!
 //! The way through, each step named by the function that takes it:
 //! 1. [`lmv_grammar::parse`] turns text into a syntax tree, with an error for each item it had to leave out.
-//! 2. [`compile`] loads the library (`library`), then elaborates the spec (`experiment`): expressions become values
-//!    (`elaborate/eval`), arguments meet parameters (`elaborate/binding`), layers are put onto streams
-//!    (`elaborate/apply`), shapes are held against signatures (`elaborate/matching`).
-//! 3. What falls out is an [`Experiment`] with its [`graph::Graph`], or [`diagnostic::Diagnostic`]s.
-//! 4. [`passes::Passes::plan`] makes a [`plan::Plan`] of the graph, which the runtime lowers.
+//! 2. [`check`] follows the `use` lines to the library and to other files (`modules/load`), so that each file sees its
+//!    own names (`modules`).
+//! 3. It lays the settings of the spec over those of the files that it extends (`settings`), and those of each variant
+//!    over them (`variants`).
+//! 4. It elaborates the spec and its variants (`experiment`): expressions become values (`elaborate/eval`), arguments
+//!    meet parameters (`elaborate/binding`), layers are put onto streams (`elaborate/apply`), shapes are held against
+//!    signatures (`elaborate/matching`).
+//! 5. What falls out is an [`Experiment`] with its [`graph::Graph`], or [`diagnostic::Diagnostic`]s.
+//! 6. [`passes::Passes::plan`] makes a [`plan::Plan`] of the graph, which the runtime lowers.
 //!
-//! Nothing here touches a file, a clock or a tensor.
+//! Nothing here touches a file, a clock or a tensor; other files come through [`files::Files`].
 
 pub mod codes;
 pub mod config;
@@ -17,17 +21,21 @@ pub mod diagnostic;
 pub mod drawing;
 mod elaborate;
 pub mod experiment;
+pub mod files;
 pub mod fix;
 pub mod graph;
 pub mod library;
 mod measures;
+mod modules;
 mod near;
 pub mod passes;
 pub mod plan;
+mod settings;
 pub mod shape;
 pub mod size;
 pub mod source;
 mod value;
+mod variants;
 
 use std::sync::Arc;
 
@@ -37,9 +45,41 @@ use crate::codes::Code;
 pub use crate::declared_only::DeclaredOnly;
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::Elaborator;
-use crate::experiment::Override;
 pub use crate::experiment::{Experiment, Field, Recipe};
+use crate::files::{Files, NoFiles};
+use crate::modules::{Import, Loaded, Modules};
+use crate::settings::{Override, Settings};
 use crate::source::{FileId, Origin, Source, Sources};
+use crate::variants::{Findings, Variant};
+
+/// The steps of all variants together stop at so many times the steps that one spec may take.
+const STEPS_OF_VARIANTS: usize = 4;
+
+/// A spec, and what is wanted of it.
+#[derive(Clone, Copy)]
+pub struct Spec<'s> {
+    /// Its path, or the name that messages show. The paths in its `use` lines begin in the same folder.
+    pub name: &'s str,
+    /// Its text.
+    pub text: &'s str,
+    /// The files that it may import.
+    pub files: &'s dyn Files,
+    /// Pairs of a setting and the expression it is set to from outside: `("train.lr", "1e-4")`.
+    pub overrides: &'s [(String, String)],
+    /// Which of its variants.
+    pub which: Which<'s>,
+}
+
+/// Which variant of a spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which<'s> {
+    /// The spec itself, and every variant: to say what is wrong with any of them. The experiment is the spec's own.
+    All,
+    /// The spec itself.
+    Base,
+    /// The variant of this name.
+    Variant(&'s str),
+}
 
 /// What came of a compilation.
 pub struct Compiled {
@@ -47,29 +87,63 @@ pub struct Compiled {
     pub sources: Sources,
     /// The spec itself among them.
     pub file: FileId,
+    /// The names of its variants, members of families each by their own: `layer.31`.
+    pub variants: Vec<String>,
     /// What is wrong, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
-    /// The checked spec, when nothing is wrong.
+    /// The checked experiment. There is none when something is wrong, when a spec that is nothing but variants is asked
+    /// for all of them, and when there is no variant of the wanted name.
     pub experiment: Option<Experiment>,
+    tree: Arc<File>,
+    imports: Vec<Import>,
 }
 
 impl Compiled {
     /// The spec's syntax tree.
     pub fn tree(&self) -> &File {
-        &self.sources.get(self.file).tree
+        &self.tree
+    }
+
+    /// The spec and every file that it imports as they can stand in a folder of their own: `spec.lmv`, and the others in
+    /// `imports/`. The paths in their `use` lines are changed to lead there; nothing else is.
+    pub fn folder(&self) -> Vec<(String, String)> {
+        let mut files: Vec<FileId> = self.imports.iter().map(|import| import.file).collect();
+        files.sort();
+        files.dedup();
+        let names = files::names_apart(files.iter().map(|file| self.sources.get(*file).name.as_str()));
+        let name_of = |file: FileId| files.binary_search(&file).ok().and_then(|at| names.get(at));
+        let copy = |file: FileId, from: &str| {
+            let mut text = self.sources.get(file).text.to_string();
+            let mut paths: Vec<&Import> = self.imports.iter().filter(|import| import.at.file == file).collect();
+            paths.sort_by_key(|import| std::cmp::Reverse(import.at.span.start));
+            for import in paths {
+                if let Some(name) = name_of(import.file) {
+                    text.replace_range(import.at.span.start..import.at.span.end, &format!("\"{from}{name}\""));
+                }
+            }
+            text
+        };
+        let spec = ("spec.lmv".to_owned(), copy(self.file, "./imports/"));
+        let imported = files.iter().zip(&names).map(|(file, name)| (format!("imports/{name}"), copy(*file, "./")));
+        std::iter::once(spec).chain(imported).collect()
     }
 }
 
-/// Compiles the spec `text`, shown in messages as `name`. `overrides` are pairs of a setting and the expression it is
-/// set to, as in `("train.lr", "1e-4")`.
+/// Checks the spec `text`, shown in messages as `name`, which imports no other file, with all its variants.
 pub fn compile(name: &str, text: &str, overrides: &[(String, String)]) -> Compiled {
+    check(&Spec { name, text, files: &NoFiles, overrides, which: Which::All })
+}
+
+/// Checks a spec.
+pub fn check(spec: &Spec<'_>) -> Compiled {
     let mut sources = Sources::default();
-    let library = library::load(&mut sources);
-    let parsed = lmv_grammar::parse(text);
-    let tree = Arc::new(parsed.file);
-    let file = sources.add(Source { name: name.to_owned(), text: Arc::from(text), tree: tree.clone(), library: false });
-    let mut diagnostics: Vec<Diagnostic> = parsed.errors.into_iter().map(|error| of_syntax(error, file)).collect();
-    let (set, wrong) = parse_overrides(&mut sources, overrides);
+    library::load(&mut sources);
+    let Loaded { file, modules, trees, mut diagnostics, incomplete, imports } =
+        modules::load(&mut sources, spec.files, spec.name, spec.text);
+    let tree = trees.get(&file).cloned().unwrap_or_default();
+    let (set, wrong) = parse_overrides(&mut sources, spec.overrides);
+    set.iter().for_each(|set| modules.see(set.file, file));
+    let incomplete = incomplete || !wrong.is_empty();
     diagnostics.extend(wrong);
     if diagnostics.is_empty() && tree.items.is_empty() {
         let at = Origin { file, span: Span::new(0, 0) };
@@ -77,65 +151,107 @@ pub fn compile(name: &str, text: &str, overrides: &[(String, String)]) -> Compil
             Diagnostic::error(Code::Empty, "this spec is empty", at, "nothing is defined here")
                 .help("`lmvc explain E0102` shows a spec to start from"),
         );
-        return Compiled { sources, file, diagnostics, experiment: None };
+        return Compiled { sources, file, variants: Vec::new(), diagnostics, experiment: None, tree, imports };
     }
-    let syntax_is_wrong = !diagnostics.is_empty();
-    let mut elaborator = Elaborator::new(&sources, &library);
-    let experiment = elaborator.experiment(file, &tree, &set);
-    let mut found = elaborator.diagnostics;
-    if syntax_is_wrong {
-        // What was left out for its syntax must not be reported as missing as well.
-        found.retain(|diagnostic| !matches!(diagnostic.code, Code::NoModel | Code::UnknownName | Code::Stream));
+    let mut findings = Findings::default();
+    let mut elaborator = Elaborator::new(&sources, &modules);
+    let settings = elaborator.settings(file, &trees);
+    let variants = elaborator.variants(file, &trees);
+    let names: Vec<String> = variants.iter().map(|variant| variant.name.clone()).collect();
+    let wanted = |variant: &Variant<'_>| match spec.which {
+        Which::All => true,
+        Which::Base => false,
+        Which::Variant(name) => variant.name == name,
+    };
+    let mut experiment = None;
+    elaborator.variants_only = !variants.is_empty() && spec.which == Which::All;
+    if matches!(spec.which, Which::Variant(_)) {
+        findings.add(elaborator.diagnostics, None);
+    } else {
+        let mut settings = settings.clone();
+        elaborator.set_from_outside(&mut settings, &set);
+        experiment = elaborator.experiment(file, &tree, &settings);
+        let mut files: Vec<_> = trees.iter().collect();
+        files.sort_by_key(|(file, _)| **file);
+        files.into_iter().for_each(|(file, tree)| elaborator.unused_items(*file, tree));
+        if settings.model.is_none() && spec.which == Which::Base && !names.is_empty() {
+            elaborator.say_which_variants(&names);
+        } else if settings.model.is_none() {
+            elaborator.say_what_could_be_extended(imports.iter().filter(|import| import.at.file == file), &trees);
+        }
+        findings.add(elaborator.diagnostics, None);
+    }
+    let mut steps = 0;
+    for (number, variant) in variants.iter().enumerate().filter(|(_, variant)| wanted(variant)) {
+        let mut elaborator = Elaborator::new(&sources, &modules);
+        elaborator.variant = Some((variant.name.clone(), variant.at));
+        let mut settings: Settings<'_> = settings.clone();
+        elaborator.lay_over(&mut settings, variant.settings, &variant.env);
+        elaborator.set_from_outside(&mut settings, &set);
+        let found = elaborator.experiment(file, &tree, &settings);
+        if spec.which != Which::All {
+            experiment = found;
+        }
+        steps += elaborator.steps();
+        if steps > STEPS_OF_VARIANTS * elaborate::MOST_STEPS {
+            elaborator.too_many_variants(variant);
+        }
+        let stop = steps > STEPS_OF_VARIANTS * elaborate::MOST_STEPS;
+        findings.add(elaborator.diagnostics, Some(number));
+        if stop || findings.len() >= elaborate::MOST_ERRORS {
+            break;
+        }
+    }
+    let mut found = findings.told(&variants);
+    if incomplete {
+        // What was left out for its syntax, or is in a file that was not found, must not be reported as missing as well.
+        let of_what_is_missing = [Code::NoModel, Code::UnknownName, Code::Stream, Code::NoBase];
+        found.retain(|diagnostic| !of_what_is_missing.contains(&diagnostic.code));
     }
     diagnostics.append(&mut found);
     diagnostics.sort_by_key(|diagnostic| {
-        diagnostic.labels.first().map_or((true, 0), |label| (label.origin.file != file, label.origin.span.start))
+        diagnostic.labels.first().map_or((true, FileId(usize::MAX), 0), |label| {
+            (label.origin.file != file, label.origin.file, label.origin.span.start)
+        })
     });
     let experiment = experiment.filter(|_| diagnostics.is_empty());
-    Compiled { sources, file, diagnostics, experiment }
+    Compiled { sources, file, variants: names, diagnostics, experiment, tree, imports }
 }
 
 /// Reads the spec `text`, shown in messages as `name`, and compiles nothing: what there is to say of it is its syntax.
 pub fn read(name: &str, text: &str) -> Compiled {
     let mut sources = Sources::default();
     let parsed = lmv_grammar::parse(text);
-    let tree = Arc::new(parsed.file);
-    let file = sources.add(Source { name: name.to_owned(), text: Arc::from(text), tree, library: false });
-    let diagnostics = parsed.errors.into_iter().map(|error| of_syntax(error, file)).collect();
-    Compiled { sources, file, diagnostics, experiment: None }
-}
-
-fn of_syntax(error: lmv_grammar::SyntaxError, file: FileId) -> Diagnostic {
-    let at = Origin { file, span: error.span };
-    let diagnostic = Diagnostic::error(Code::Syntax, error.message, at, "here");
-    match (error.help, error.becomes) {
-        (Some(help), Some(text)) => diagnostic.fix(help, at, text),
-        (Some(help), None) => diagnostic.help(help),
-        (None, _) => diagnostic,
-    }
+    let file = sources.add(Source { name: name.to_owned(), text: Arc::from(text), library: false });
+    let diagnostics = parsed.errors.into_iter().map(|error| Diagnostic::of_syntax(error, file)).collect();
+    let (tree, imports, variants) = (Arc::new(parsed.file), Vec::new(), Vec::new());
+    Compiled { sources, file, variants, diagnostics, experiment: None, tree, imports }
 }
 
 /// Checks every layer of the library by itself, whatever its arguments are. Nothing is wrong with a library that is
 /// shipped: this is for the tests.
 pub fn check_library() -> Compiled {
     let mut sources = Sources::default();
-    let library = library::load(&mut sources);
-    let mut definitions: Vec<_> = library.values().cloned().collect();
-    definitions.sort_by_key(|definition| (definition.file, definition.item));
-    let mut elaborator = Elaborator::new(&sources, &library);
-    for definition in &definitions {
-        elaborator.check_definition(definition);
+    library::load(&mut sources);
+    let modules = Modules::default();
+    let mut elaborator = Elaborator::new(&sources, &modules);
+    for (file, module) in library::modules().iter().enumerate() {
+        for (name, _) in module.named() {
+            if let Some(definition) = modules.own(FileId(file), &name.text) {
+                elaborator.check_definition(&definition);
+            }
+        }
     }
     let diagnostics = elaborator.diagnostics;
-    Compiled { sources, file: FileId(0), diagnostics, experiment: None }
+    let (tree, imports, variants) = (Arc::default(), Vec::new(), Vec::new());
+    Compiled { sources, file: FileId(0), variants, diagnostics, experiment: None, tree, imports }
 }
 
 fn parse_overrides(sources: &mut Sources, overrides: &[(String, String)]) -> (Vec<Override>, Vec<Diagnostic>) {
     let (mut set, mut wrong) = (Vec::new(), Vec::new());
     for (path, text) in overrides {
         let name = format!("--set {path}");
-        let tree = Arc::new(File::default());
-        let file = sources.add(Source { name, text: Arc::from(text.as_str()), tree, library: false });
+        let file = sources.add(Source { name, text: Arc::from(text.as_str()), library: false });
         match lmv_grammar::parse_expr(text) {
             Ok(expr) => set.push(Override { path: path.split('.').map(str::to_owned).collect(), expr, file }),
             Err(error) => {

@@ -1,33 +1,85 @@
-//! The library: every `.lmv` file of `stdlib/`, built into the binary, parsed once.
+//! The library: every `.lmv` file of `stdlib/`, built into the binary. A file is a module, called by its path:
+//! `stdlib/vision/vit.lmv` is `vision.vit`. Each is parsed once, when something in it is first asked for.
+//!
+//! `stdlib/prelude.lmv` is a file of `use` lines; what it imports is seen by every file without an import.
 
 use std::collections::{BTreeSet, HashMap};
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use include_dir::{Dir, include_dir};
-use lmv_grammar::ast::{Fact, File, ItemKind};
+use lmv_grammar::ast::{Fact, File, Item, ItemKind, Name, UsePath};
 
 use crate::source::{FileId, Source, Sources};
-use crate::value::Definition;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../stdlib");
 
-/// A file: its name, its text, its tree.
-type Text = (String, Arc<str>, Arc<File>);
+/// The module whose imports everything sees.
+pub(crate) const PRELUDE: &str = "prelude";
 
-/// The library's files in order of their names.
-fn files() -> &'static [Text] {
-    static PARSED: OnceLock<Vec<Text>> = OnceLock::new();
-    PARSED.get_or_init(|| {
+/// A file of the library.
+pub struct Module {
+    /// What a `use` calls it: `vision.vit`.
+    pub path: String,
+    /// Where it lies: `stdlib/vision/vit.lmv`.
+    pub file: String,
+    /// Its text.
+    pub text: Arc<str>,
+    tree: OnceLock<Arc<File>>,
+}
+
+impl Module {
+    /// Its syntax tree.
+    pub fn tree(&self) -> &Arc<File> {
+        self.tree.get_or_init(|| {
+            let parsed = lmv_grammar::parse(&self.text);
+            debug_assert!(parsed.errors.is_empty(), "{}: {:?}", self.file, parsed.errors);
+            Arc::new(parsed.file)
+        })
+    }
+
+    /// Its items that have a name.
+    pub fn named(&self) -> impl Iterator<Item = (&Name, &Item)> {
+        self.tree().items.iter().filter_map(|item| Some((declared(&item.kind)?, item)))
+    }
+
+    /// Its items that other files can import.
+    fn public(&self) -> impl Iterator<Item = (&Name, &Item)> {
+        self.named().filter(|(name, item)| !is_private(&name.text) && !matches!(item.kind, ItemKind::Names { .. }))
+    }
+}
+
+/// Whether a name is seen in its own file alone.
+pub(crate) fn is_private(name: &str) -> bool {
+    name.starts_with('_')
+}
+
+/// The name that an item declares, if it declares one.
+pub fn declared(item: &ItemKind) -> Option<&Name> {
+    match item {
+        ItemKind::Let { name, .. }
+        | ItemKind::Define { name, .. }
+        | ItemKind::Extern { name, .. }
+        | ItemKind::Recipe { name, .. }
+        | ItemKind::Llm { name, .. }
+        | ItemKind::Names { name, .. } => Some(name),
+        ItemKind::Setting { .. } | ItemKind::Model { .. } | ItemKind::Use { .. } | ItemKind::Variant { .. } => None,
+    }
+}
+
+/// The library's files in the order of their names.
+pub fn modules() -> &'static [Module] {
+    static MODULES: OnceLock<Vec<Module>> = OnceLock::new();
+    MODULES.get_or_init(|| {
         let mut texts = Vec::new();
         collect(&FILES, &mut texts);
         texts.sort();
         texts
             .into_iter()
-            .map(|(name, text)| {
-                let parsed = lmv_grammar::parse(text);
-                debug_assert!(parsed.errors.is_empty(), "{name}: {:?}", parsed.errors);
-                (name, Arc::from(text), Arc::new(parsed.file))
+            .map(|(path, text)| Module {
+                path: path.trim_end_matches(".lmv").replace('/', "."),
+                file: format!("stdlib/{path}"),
+                text: Arc::from(text),
+                tree: OnceLock::new(),
             })
             .collect()
     })
@@ -36,60 +88,101 @@ fn files() -> &'static [Text] {
 fn collect(dir: &Dir<'static>, texts: &mut Vec<(String, &'static str)>) {
     for file in dir.files() {
         if let (Some("lmv"), Some(text)) = (file.path().extension().and_then(|e| e.to_str()), file.contents_utf8()) {
-            texts.push((format!("stdlib/{}", file.path().display()), text));
+            texts.push((file.path().display().to_string().replace('\\', "/"), text));
         }
     }
     dir.dirs().for_each(|dir| collect(dir, texts));
 }
 
+/// The number of the module `path` in [`modules`].
+pub(crate) fn index(path: &str) -> Option<usize> {
+    modules().iter().position(|module| module.path == path)
+}
+
+/// A path as it stands in a `use`: `vision.vit`.
+pub(crate) fn path_of(names: &[Name]) -> String {
+    names.iter().map(|name| name.text.as_str()).collect::<Vec<_>>().join(".")
+}
+
+/// What the prelude makes visible: by the name that is seen, the module and the name in it.
+pub(crate) fn prelude() -> &'static HashMap<&'static str, (usize, &'static str)> {
+    static SEEN: OnceLock<HashMap<&'static str, (usize, &'static str)>> = OnceLock::new();
+    SEEN.get_or_init(|| {
+        let mut seen = HashMap::new();
+        let items = index(PRELUDE).map(|prelude| modules()[prelude].tree().items.as_slice()).unwrap_or_default();
+        for item in items {
+            let ItemKind::Use { from: UsePath::Module(path), names: Some(names), .. } = &item.kind else { continue };
+            let Some(module) = index(&path_of(path)) else { continue };
+            for used in names {
+                let shown = used.alias.as_ref().unwrap_or(&used.name);
+                seen.insert(shown.text.as_str(), (module, used.name.text.as_str()));
+            }
+        }
+        seen
+    })
+}
+
 /// A hash of nothing but the library's text, for the lock file of a run: the concatenation of names and texts.
 pub fn fingerprint_text() -> String {
-    files().iter().map(|(name, text, _)| format!("{name}\n{text}\n")).collect()
+    modules().iter().map(|module| format!("{}\n{}\n", module.file, module.text)).collect()
 }
 
 /// The names an `extern` of the given kind declares, in the library's order.
 pub fn extern_names(kind: &str) -> Vec<String> {
-    files()
-        .iter()
-        .flat_map(|(_, _, tree)| &tree.items)
-        .filter_map(|item| match &item.kind {
-            ItemKind::Extern { kind: k, name, .. } if k.text == kind => Some(name.text.clone()),
-            _ => None,
-        })
+    let items = modules().iter().flat_map(Module::named);
+    items
+        .filter(|(_, item)| matches!(&item.kind, ItemKind::Extern { kind: k, .. } if k.text == kind))
+        .map(|(name, _)| name.text.clone())
         .collect()
 }
 
 /// Every `extern` whose Rust part is not written yet, as its kind and its name.
-pub fn not_yet_run() -> &'static BTreeSet<(String, String)> {
-    static FOUND: OnceLock<BTreeSet<(String, String)>> = OnceLock::new();
-    FOUND.get_or_init(|| {
-        files()
-            .iter()
-            .flat_map(|(_, _, tree)| &tree.items)
-            .filter_map(|item| match &item.kind {
-                ItemKind::Extern { kind, name, facts, .. }
-                    if facts.iter().any(|f| matches!(f, Fact::NotYetRun(..))) =>
-                {
-                    Some((kind.text.clone(), name.text.clone()))
-                }
-                _ => None,
-            })
-            .collect()
+pub fn not_yet_run() -> BTreeSet<(String, String)> {
+    modules().iter().flat_map(|module| unwritten(module.tree())).collect()
+}
+
+/// The same of the modules that something was asked for so far: whatever a checked spec is made of is in one of them.
+pub(crate) fn not_yet_run_so_far() -> BTreeSet<(String, String)> {
+    modules().iter().filter_map(|module| module.tree.get()).flat_map(|tree| unwritten(tree)).collect()
+}
+
+fn unwritten(tree: &File) -> impl Iterator<Item = (String, String)> {
+    tree.items.iter().filter(|item| is_unwritten(item)).filter_map(|item| match &item.kind {
+        ItemKind::Extern { kind, name, .. } => Some((kind.text.clone(), name.text.clone())),
+        _ => None,
     })
 }
 
-/// The names that can stand where a part of the given kind is wanted: an `extern`, or a definition made of one.
+fn is_unwritten(item: &Item) -> bool {
+    match &item.kind {
+        ItemKind::Extern { facts, .. } => facts.iter().any(|fact| matches!(fact, Fact::NotYetRun(_))),
+        _ => false,
+    }
+}
+
+/// The names that can stand where a part of the given kind is wanted: an `extern`, or a definition made of one. What has
+/// to be imported has its module before it.
 pub fn definition_names(kind: &str) -> Vec<String> {
-    files()
-        .iter()
-        .flat_map(|(_, _, tree)| &tree.items)
-        .filter_map(|item| match &item.kind {
-            ItemKind::Extern { kind: k, name, .. } | ItemKind::Define { kind: k, name, .. } if k.text == kind => {
-                Some(name.text.clone())
-            }
-            _ => None,
-        })
-        .collect()
+    let of_kind = |item: &Item| match &item.kind {
+        ItemKind::Extern { kind: k, .. } | ItemKind::Define { kind: k, .. } => k.text == kind,
+        _ => false,
+    };
+    let seen =
+        |at: usize, name: &str| prelude().get(name).is_some_and(|(module, there)| *module == at && *there == name);
+    let mut names = Vec::new();
+    for (at, module) in modules().iter().enumerate() {
+        for (name, _) in module.public().filter(|(_, item)| of_kind(item)) {
+            let name = &name.text;
+            names.push(if seen(at, name) { name.clone() } else { format!("{}.{name}", module.path) });
+        }
+    }
+    names
+}
+
+/// The modules that define a name which others may import.
+pub(crate) fn modules_with(name: &str) -> Vec<&'static str> {
+    let with = modules().iter().filter(|module| module.public().any(|(known, _)| known.text == name));
+    with.map(|module| module.path.as_str()).collect()
 }
 
 /// One table of checkpoint names: `(its name, pairs of ours and theirs)`.
@@ -97,11 +190,10 @@ pub type NameTable = (String, Vec<(String, String)>);
 
 /// Every `names` item of the library.
 pub fn name_tables() -> Vec<NameTable> {
-    files()
-        .iter()
-        .flat_map(|(_, _, tree)| &tree.items)
-        .filter_map(|item| match &item.kind {
-            ItemKind::Names { name, pairs } => Some((
+    let items = modules().iter().flat_map(Module::named);
+    items
+        .filter_map(|(name, item)| match &item.kind {
+            ItemKind::Names { pairs, .. } => Some((
                 name.text.clone(),
                 pairs.iter().map(|(ours, theirs)| (ours.text.clone(), theirs.text.clone())).collect(),
             )),
@@ -110,50 +202,126 @@ pub fn name_tables() -> Vec<NameTable> {
         .collect()
 }
 
-/// The declaration of a library name as it is written, with its documentation: for `lmvc explain NAME`.
-pub fn declaration(name: &str) -> Option<(String, Option<String>)> {
-    for (_, text, tree) in files() {
-        for (index, item) in tree.items.iter().enumerate() {
-            let definition = Definition { name: String::new(), file: FileId(0), tree: tree.clone(), item: index };
-            let span = definition.origin().span;
-            if text.get(span.start..span.end) == Some(name) {
-                let written = text.get(item.span.start..item.span.end).unwrap_or("").trim_end().to_owned();
-                return Some((written, item.doc.clone()));
+/// A declaration of the library as it is written.
+pub struct Declaration {
+    /// The module that it stands in.
+    pub module: &'static Module,
+    /// Its name.
+    pub name: &'static str,
+    /// Its text.
+    pub written: &'static str,
+    /// Its documentation.
+    pub doc: Option<&'static str>,
+    /// Whether it is seen without a `use`.
+    pub in_prelude: bool,
+    /// Whether its part in Rust is not written yet.
+    pub not_yet_run: bool,
+}
+
+/// What the library declares under a name, for `lmvc explain NAME`: under `vit` in every module, under
+/// `vision.vit.vit` in that one.
+pub fn declarations(name: &str) -> Vec<Declaration> {
+    let (module, name) = match name.rsplit_once('.') {
+        Some((module, name)) => (Some(module), name),
+        None => (None, name),
+    };
+    let mut found = Vec::new();
+    for (at, within) in modules().iter().enumerate().filter(|(_, within)| module.is_none_or(|path| within.path == path))
+    {
+        for (declared, item) in within.named().filter(|(declared, _)| declared.text == name) {
+            found.push(Declaration {
+                module: within,
+                name: &declared.text,
+                written: within.text.get(item.span.start..item.span.end).unwrap_or("").trim_end(),
+                doc: item.doc.as_deref(),
+                in_prelude: prelude().values().any(|(module, there)| *module == at && *there == name),
+                not_yet_run: is_unwritten(item),
+            });
+        }
+    }
+    found
+}
+
+/// Adds the library to the sources: its module number i is the file number i.
+pub(crate) fn load(sources: &mut Sources) {
+    for module in modules() {
+        sources.add(Source { name: module.file.clone(), text: module.text.clone(), library: true });
+    }
+}
+
+/// The module that a file of the sources is.
+pub(crate) fn module_of(file: FileId) -> Option<&'static Module> {
+    modules().get(file.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_library_parses() {
+        for module in modules() {
+            let parsed = lmv_grammar::parse(&module.text);
+            assert!(parsed.errors.is_empty(), "{}: {:?}", module.file, parsed.errors);
+        }
+    }
+
+    #[test]
+    fn every_use_in_the_library_leads_to_a_public_name_of_another_module() {
+        for module in modules() {
+            let mut here: BTreeMap<&str, &str> =
+                module.named().map(|(name, _)| (name.text.as_str(), "defined")).collect();
+            for item in &module.tree().items {
+                let ItemKind::Use { from, names, .. } = &item.kind else { continue };
+                let UsePath::Module(path) = from else { panic!("{} imports a file", module.file) };
+                let path = path_of(path);
+                let at = index(&path).unwrap_or_else(|| panic!("{}: there is no module {path}", module.file));
+                let Some(names) = names else { panic!("{}: {path} has no braces", module.file) };
+                for used in names {
+                    let name = &used.name.text;
+                    let known = modules()[at].public().any(|(declared, _)| declared.text == *name);
+                    assert!(known, "{}: there is no {path}.{name}", module.file);
+                    let shown = &used.alias.as_ref().unwrap_or(&used.name).text;
+                    let twice = here.insert(shown, "imported");
+                    assert_eq!(twice, None, "{}: {shown} is {twice:?} already", module.file);
+                    let needless =
+                        module.path != PRELUDE && prelude().get(shown.as_str()) == Some(&(at, name.as_str()));
+                    assert!(!needless, "{}: {shown} is in the prelude", module.file);
+                }
             }
         }
     }
-    None
-}
 
-/// Adds the library to the sources, and gives its definitions by name.
-pub(crate) fn load(sources: &mut Sources) -> HashMap<String, Rc<Definition>> {
-    let mut names = HashMap::new();
-    for (name, text, tree) in files() {
-        let file = sources.add(Source { name: name.clone(), text: text.clone(), tree: tree.clone(), library: true });
-        names.extend(definitions(file, tree));
+    #[test]
+    fn the_prelude_is_nothing_but_imports() {
+        let prelude = &modules()[index(PRELUDE).expect("stdlib/prelude.lmv")];
+        assert!(prelude.tree().items.iter().all(|item| matches!(item.kind, ItemKind::Use { .. })));
+        assert!(super::prelude().contains_key("vit_small"));
     }
-    names
-}
 
-/// The definitions of a file by name; a later one of the same name replaces an earlier one.
-pub(crate) fn definitions(file: FileId, tree: &Arc<File>) -> Vec<(String, Rc<Definition>)> {
-    tree.items
-        .iter()
-        .enumerate()
-        .filter_map(|(item, it)| {
-            let name = match &it.kind {
-                ItemKind::Let { name, .. }
-                | ItemKind::Define { name, .. }
-                | ItemKind::Extern { name, .. }
-                | ItemKind::Recipe { name, .. }
-                | ItemKind::Llm { name, .. } => name.text.clone(),
-                ItemKind::Setting { .. }
-                | ItemKind::Model { .. }
-                | ItemKind::Names { .. }
-                | ItemKind::Use { .. }
-                | ItemKind::Variant { .. } => return None,
-            };
-            Some((name.clone(), Rc::new(Definition { name, file, tree: tree.clone(), item })))
-        })
-        .collect()
+    #[test]
+    fn what_rust_runs_has_one_declaration() {
+        for kind in [
+            "layer",
+            "dataset",
+            "augment",
+            "loss",
+            "metric",
+            "optimizer",
+            "schedule",
+            "mix",
+            "sampler",
+            "init",
+            "group",
+            "llm",
+        ] {
+            let mut names = extern_names(kind);
+            names.sort();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "two modules declare the same {kind}");
+        }
+    }
 }

@@ -78,7 +78,7 @@ impl Elaborator<'_> {
 
     /// A loss or metric against what the model gives and the data holds. What it is taken of is noted in it.
     pub(crate) fn check_measure(&mut self, measure: &mut Measure, model_at: Origin) {
-        let Some(definition) = self.library.get(&measure.call.name).cloned() else { return };
+        let Some(definition) = self.extern_of(&measure.call) else { return };
         let (name, at) = (measure.call.name.clone(), measure.at);
         if self.data.is_none() {
             self.report(Diagnostic::error(

@@ -1,8 +1,8 @@
-//! The texts a compilation reads: each with a name to show and the tree it parsed to.
+//! The texts a compilation reads, each with a name to show.
 
 use std::sync::Arc;
 
-use lmv_grammar::ast::{File, Span};
+use lmv_grammar::ast::Span;
 use serde::Serialize;
 
 /// Which file, as an index into [`Sources`].
@@ -25,8 +25,6 @@ pub struct Source {
     pub name: String,
     /// The text.
     pub text: Arc<str>,
-    /// Its tree.
-    pub tree: Arc<File>,
     /// Whether it belongs to the library rather than to the user.
     pub library: bool,
 }
@@ -76,4 +74,21 @@ impl Sources {
         let start = before.rfind('\n').map_or(0, |i| i + 1);
         (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
     }
+}
+
+/// The byte at which a first line can be put into a file: behind its `//!` lines.
+pub(crate) fn top_of(text: &str) -> usize {
+    let mut top = 0;
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        end += line.len();
+        match line.trim_start_matches('\u{feff}').trim() {
+            doc if doc.starts_with("//!") => top = end,
+            "" => {}
+            _ => break,
+        }
+    }
+    // A blank line behind the documentation stays there.
+    let rest = &text[top..];
+    if top > 0 && rest.starts_with('\n') { top + 1 } else { top }
 }

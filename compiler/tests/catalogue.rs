@@ -1,7 +1,11 @@
-//! Every page of `docs/errors` shows a program that gives its error, and the same program mended.
+//! Every page of `docs/errors` shows a program that gives its error, and the same program mended. A program may have
+//! several files: `programs` says how they are written.
 
 use lmv_compiler::codes::{PAGES, Page};
-use lmv_compiler::compile;
+
+mod programs;
+
+use programs::check;
 
 /// The program in the first ```` ```lmv ```` block under a heading.
 fn program<'p>(page: &'p Page, heading: &str) -> &'p str {
@@ -25,7 +29,7 @@ fn every_page_begins_with_its_code_and_a_title() {
 #[test]
 fn every_wrong_program_gives_its_code_alone() {
     for page in PAGES {
-        let compiled = compile(page.name, program(page, "Wrong"), &[]);
+        let compiled = check("spec.lmv", program(page, "Wrong"));
         let codes: Vec<&str> = compiled.diagnostics.iter().map(|diagnostic| diagnostic.code.as_str()).collect();
         let shown: String = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
         assert!(!codes.is_empty() && codes.iter().all(|code| *code == page.name), "{}: {codes:?}\n{shown}", page.name);
@@ -35,8 +39,9 @@ fn every_wrong_program_gives_its_code_alone() {
 #[test]
 fn every_right_program_is_right() {
     for page in PAGES {
-        let compiled = compile(page.name, program(page, "Right"), &[]);
+        let compiled = check("spec.lmv", program(page, "Right"));
         let shown: String = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
-        assert!(compiled.experiment.is_some(), "{}:\n{shown}", page.name);
+        assert!(compiled.diagnostics.is_empty(), "{}:\n{shown}", page.name);
+        assert!(compiled.experiment.is_some() || !compiled.variants.is_empty(), "{}", page.name);
     }
 }

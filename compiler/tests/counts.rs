@@ -20,7 +20,7 @@ fn plan(program: &str, passes: Passes) -> Plan {
 fn parameters_and_operations_of_one_sample() {
     let compiled = compiled("model(x : [4, 8]) { x >> linear(8, 6) >> gelu >> frozen(random(linear(6, 3))) }");
     let graph = &compiled.experiment.as_ref().expect("checked above").graph;
-    let sum = Counter::new(graph, &compiled.sources).total();
+    let sum = Counter::new(graph).total();
     assert_eq!((sum.trained, sum.frozen), (8.0 * 6.0 + 6.0, 6.0 * 3.0 + 3.0));
     let gelu = graph.nodes[1].flops.expect("declared");
     assert_eq!(sum.flops, 2.0 * 4.0 * (8.0 * 6.0 + 6.0 * 3.0) + gelu);
@@ -31,7 +31,7 @@ fn parameters_and_operations_of_one_sample() {
 fn a_size_that_is_not_known_is_said_to_be_so() {
     let compiled = compiled("model(x : [T?, 8]) { x >> linear(8, 6) }");
     let graph = &compiled.experiment.as_ref().expect("checked above").graph;
-    let sum = Counter::new(graph, &compiled.sources).total();
+    let sum = Counter::new(graph).total();
     assert!(sum.flops_unknown && !sum.size_unknown);
     assert!(memory(&Passes::ALL.plan(graph), None, 1).kept_unknown);
 }

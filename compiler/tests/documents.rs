@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+mod programs;
+
 #[test]
 fn programs_in_the_documents_compile() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -21,7 +23,7 @@ fn programs_in_the_documents_compile() {
                 continue;
             }
             programs += 1;
-            let compiled = lmv_compiler::compile(&format!("{name}:{line}"), program, &[]);
+            let compiled = programs::check(&format!("{name}:{line}"), program);
             let wrong: Vec<String> = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
             assert!(wrong.is_empty(), "{name}, line {line}:\n{}", wrong.join("\n"));
         }

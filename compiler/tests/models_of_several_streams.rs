@@ -2,8 +2,23 @@
 
 use lmv_compiler::{Experiment, compile};
 
+/// Where the models and their data are.
+const MODULES: [&str; 10] = [
+    "data.argoverse",
+    "data.flickr30k",
+    "data.sqa3d",
+    "data.vqav2",
+    "language.roberta",
+    "motion.mmtransformer",
+    "motion.vectornet",
+    "scenes.sqa3d",
+    "vision.clip",
+    "vision_language.meter",
+];
+
 fn check(text: &str) -> Experiment {
-    let compiled = compile("several_streams.lmv", text, &[]);
+    let imports: String = MODULES.iter().map(|module| format!("use {module}\n")).collect();
+    let compiled = compile("several_streams.lmv", &(imports + text), &[]);
     let shown: String = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
     compiled.experiment.unwrap_or_else(|| panic!("{shown}"))
 }

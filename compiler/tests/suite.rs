@@ -3,18 +3,27 @@
 //! A file holds many cases, each under a line `// --- its name ---`. A comment `//~ E0301 takes [.., 2049]` says that the
 //! line gives an error of that code whose message or first label contains the text behind the code; `//~^` says the
 //! same of the line above, and each further `^` goes one line up. A case without such comments is a right program.
+//!
+//! A case may have several files: a line `// file: mine.lmv` begins a further one, which the spec can import.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use lmv_compiler::codes::PAGES;
-use lmv_compiler::compile;
+
+mod programs;
+
+use programs::{FILE, check};
 
 /// An error on a line: what is expected, or what was found.
 #[derive(Debug)]
 struct Expected {
+    /// The file, for one that is not the spec.
+    file: Option<String>,
     line: usize,
+    /// The line in the file of cases.
+    shown: usize,
     code: String,
     fragment: String,
 }
@@ -46,18 +55,25 @@ fn cases_of(path: &Path) -> Vec<Case> {
     let file = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
     let text = fs::read_to_string(path).expect("a file of tests/suite is text");
     let mut cases: Vec<Case> = Vec::new();
+    let (mut part, mut part_begins): (Option<String>, usize) = (None, 0);
     for (index, line) in text.lines().enumerate() {
+        if let Some(path) = line.strip_prefix(FILE) {
+            part = Some(path.trim().to_owned());
+            part_begins = index;
+        }
         if let Some(name) = line.strip_prefix("// --- ").and_then(|rest| rest.strip_suffix(" ---")) {
             let (file, name) = (file.clone(), name.to_owned());
+            (part, part_begins) = (None, index + 1);
             cases.push(Case { file, name, text: String::new(), begins: index + 2, expected: Vec::new() });
         } else if let Some(case) = cases.last_mut() {
-            let here = case.text.lines().count() + 1;
+            let here = index - part_begins + 1;
             if let Some((_, annotation)) = line.split_once("//~") {
                 let up = annotation.chars().take_while(|c| *c == '^').count();
                 let annotation = annotation[up..].trim();
                 let (code, fragment) = annotation.split_once(' ').unwrap_or((annotation, ""));
                 let (code, fragment) = (code.to_owned(), fragment.trim().to_owned());
-                case.expected.push(Expected { line: here - up, code, fragment });
+                let (file, shown) = (part.clone(), index + 1 - up);
+                case.expected.push(Expected { file, line: here - up, shown, code, fragment });
             }
             case.text.push_str(line);
             case.text.push('\n');
@@ -67,9 +83,14 @@ fn cases_of(path: &Path) -> Vec<Case> {
     cases
 }
 
+/// The name of a case's spec, which is not that of any file it imports.
+fn spec_name(case: &Case) -> String {
+    format!("{} ({})", case.file, case.name)
+}
+
 /// What a case gives that it should not, and what it should give and does not.
 fn disagreements(case: &Case) -> Vec<String> {
-    let compiled = compile(&format!("{} ({})", case.file, case.name), &case.text, &[]);
+    let compiled = check(&spec_name(case), &case.text);
     let mut wanted: Vec<&Expected> = case.expected.iter().collect();
     let mut wrong = Vec::new();
     for diagnostic in &compiled.diagnostics {
@@ -78,7 +99,9 @@ fn disagreements(case: &Case) -> Vec<String> {
         let code = diagnostic.code.as_str();
         let found = wanted.iter().position(|expected| {
             let said = diagnostic.message.contains(&expected.fragment) || label.message.contains(&expected.fragment);
-            label.origin.file == compiled.file && expected.line == line && expected.code == code && said
+            let file = &compiled.sources.get(label.origin.file).name;
+            let in_file = expected.file.as_ref().map_or(label.origin.file == compiled.file, |wanted| wanted == file);
+            in_file && expected.line == line && expected.code == code && said
         });
         match found {
             Some(index) => drop(wanted.remove(index)),
@@ -86,14 +109,12 @@ fn disagreements(case: &Case) -> Vec<String> {
         }
     }
     for expected in wanted {
-        wrong.push(format!(
-            "missing on line {}: {} {}\n",
-            expected.line + case.begins - 1,
-            expected.code,
-            expected.fragment
-        ));
+        wrong.push(format!("missing on line {}: {} {}\n", expected.shown, expected.code, expected.fragment));
     }
-    if compiled.experiment.is_some() != compiled.diagnostics.is_empty() {
+    let something_to_run = compiled.experiment.is_some() || !compiled.variants.is_empty();
+    if compiled.experiment.is_some() && !compiled.diagnostics.is_empty()
+        || compiled.diagnostics.is_empty() && !something_to_run
+    {
         wrong.push("there is an experiment exactly when nothing is wrong\n".to_owned());
     }
     wrong
@@ -104,7 +125,7 @@ fn every_case_gives_its_errors_and_no_others() {
     let mut report = String::new();
     for case in cases() {
         if std::env::var_os("LMV_SUITE_PRINT").is_some() {
-            let compiled = compile(&format!("{} ({})", case.file, case.name), &case.text, &[]);
+            let compiled = check(&spec_name(&case), &case.text);
             for diagnostic in &compiled.diagnostics {
                 println!("{}", diagnostic.render(&compiled.sources, false));
             }

@@ -26,7 +26,7 @@ struct Row {
 pub fn draw(name: &str, checked: &Checked, depth: usize, batch: usize, color: bool) -> String {
     let experiment = &checked.experiment;
     let graph = &experiment.graph;
-    let counter = Counter::new(graph, &checked.compiled.sources);
+    let counter = Counter::new(graph);
     let mut rows: Vec<Row> = Vec::new();
     let port = |name: &str, kind: &str, shape: String| Row {
         cells: [name.into(), kind.into(), shape, String::new(), String::new(), String::new()],

@@ -13,6 +13,7 @@ use super::{Elaborator, Fill, MOST_NODES, Place};
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::graph::Stream;
+use crate::modules::Found;
 use crate::size::Size;
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, EnvRef, Layer, LayerKind, Llm, Made, ScopeRef, StreamValue, Value};
@@ -237,7 +238,10 @@ impl Elaborator<'_> {
     ) -> Value {
         // `extern llm llama(…) : llama_block` names the layer that its blocks are.
         let block = match llm.definition.signature().map(|signature| &signature.output.kind) {
-            Some(TypeKind::Named(name, _)) => self.library.get(&name.text).cloned(),
+            Some(TypeKind::Named(name, _)) => match self.modules.find(llm.definition.file, &name.text) {
+                Found::One(block) => Some(block),
+                _ => None,
+            },
             _ => None,
         };
         let Some(block) = block else {

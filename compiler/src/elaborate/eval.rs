@@ -11,6 +11,8 @@ use crate::codes::Code;
 use crate::config::{Call, Config};
 use crate::diagnostic::Diagnostic;
 use crate::graph::LlmSizes;
+use crate::library;
+use crate::modules::Found;
 use crate::near::nearest;
 use crate::shape::Dim;
 use crate::source::Origin;
@@ -225,25 +227,67 @@ impl Elaborator<'_> {
         if name == "data" {
             return Value::Data(self.data.clone());
         }
-        // A library file sees the library alone: what a user calls a thing must not change what it means there.
-        let own = if self.sources.get(at.file).library { None } else { self.file.get(name).cloned() };
-        if let Some(definition) = own.or_else(|| self.library.get(name).cloned()) {
-            return self.definition(&definition, at);
+        match self.modules.find(at.file, name) {
+            Found::One(definition) => self.definition(&definition, at),
+            Found::Missing => Value::Error,
+            Found::Two(first, second) => self.report(
+                Diagnostic::error(
+                    Code::DefinedTwice,
+                    format!("`{name}` comes from two files"),
+                    at,
+                    "which of the two?",
+                )
+                .also(first.at, "one is imported here")
+                .also(second.at, "the other one here")
+                .help(format!("import the one that is meant by name: `use … {{ {name} }}`")),
+            ),
+            Found::Nothing => self.unknown_name(name, place, at),
         }
-        let mut known: Vec<&str> = place.env.all_names();
-        known.extend(self.library.keys().map(String::as_str));
-        known.extend(self.file.keys().map(String::as_str));
-        known.extend(BUILTINS);
-        known.sort_unstable();
-        known.dedup();
+    }
+
+    fn unknown_name(&mut self, name: &str, place: &Place, at: Origin) -> Value {
         let diagnostic = Diagnostic::error(
             Code::UnknownName,
             format!("there is no `{name}`"),
             at,
             "not defined here, nor in the library",
-        )
-        .did_you_mean(name, &known, at);
-        self.report(diagnostic)
+        );
+        if let Some(opened) = self.modules.kept_back(at.file, name)
+            && let Some(private) = self.modules.own(opened.file, name)
+        {
+            return self.report(
+                Diagnostic::error(Code::Private, format!("`{name}` is private to another file"), at, "not seen here")
+                    .also(private.origin(), "defined here")
+                    .note("a name that begins with `_` is seen in its own file alone"),
+            );
+        }
+        let elsewhere = library::modules_with(name);
+        if let Some(first) = elsewhere.first() {
+            let line = |module: &str| format!("use {module} {{ {name} }}");
+            let diagnostic = Diagnostic::error(
+                Code::UnknownName,
+                format!("`{name}` is not imported"),
+                at,
+                "is in the library, and not seen without a `use`",
+            );
+            return self.report(match elsewhere.as_slice() {
+                [module] => {
+                    let top = crate::source::top_of(&self.sources.get(at.file).text);
+                    let top = Origin { file: at.file, span: lmv_grammar::ast::Span::new(top, top) };
+                    diagnostic.fix("import it", top, format!("{}\n", line(module)))
+                }
+                several => diagnostic
+                    .note(format!("`{}` have one", several.join("`, `")))
+                    .help(format!("import the one that is meant: `{}`", line(first))),
+            });
+        }
+        let mut known: Vec<String> = self.modules.names(at.file);
+        known.extend(place.env.all_names().into_iter().map(str::to_owned));
+        known.extend(BUILTINS.map(str::to_owned));
+        known.sort_unstable();
+        known.dedup();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        self.report(diagnostic.did_you_mean(name, &known, at))
     }
 
     /// A name that stands for a value is that value; one that is to be called stays a definition.
@@ -458,6 +502,7 @@ impl Elaborator<'_> {
             }
             ItemKind::Extern { kind, .. } if kind.text == "llm" => self.llm(definition, bound, at),
             ItemKind::Extern { kind, .. } => {
+                self.externs.insert((kind.text.clone(), definition.name.clone()), definition.clone());
                 let mut arguments = BTreeMap::new();
                 for bound in bound {
                     let origin = bound.written.unwrap_or(at);

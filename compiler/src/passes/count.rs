@@ -6,8 +6,8 @@ use lmv_grammar::ast::{Fact, ItemKind};
 
 use crate::experiment::Recipe;
 use crate::graph::{Graph, Parameter, StreamId};
+use crate::library;
 use crate::plan::{Node, Plan, SPLIT};
-use crate::source::Sources;
 
 /// Bytes of a number; everything is f32.
 const BYTES: f64 = 4.0;
@@ -33,13 +33,13 @@ pub struct Sum {
 pub struct Counter<'a> {
     graph: &'a Graph,
     /// Layers whose declaration says what they cost.
-    costly: HashSet<&'a str>,
+    costly: HashSet<&'static str>,
 }
 
 impl<'a> Counter<'a> {
-    /// For the graph that was made of these texts.
-    pub fn new(graph: &'a Graph, sources: &'a Sources) -> Self {
-        let items = sources.iter().flat_map(|(_, source)| &source.tree.items);
+    /// For a graph.
+    pub fn new(graph: &'a Graph) -> Self {
+        let items = library::modules().iter().flat_map(|module| &module.tree().items);
         let costly = items.filter_map(|item| match &item.kind {
             ItemKind::Extern { name, facts, .. } => {
                 facts.iter().any(|fact| matches!(fact, Fact::Flops(_))).then_some(name.text.as_str())

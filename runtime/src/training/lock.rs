@@ -21,14 +21,20 @@ pub struct Lock {
     pub seed: u64,
     /// The device that it ran on first.
     pub device: String,
+    /// The variant of the spec, if it is one.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// What the command line set, in its order.
     pub set: Vec<(String, String)>,
     /// Steps after which the run ends early, if it was asked to.
     pub steps: Option<u64>,
     /// Steps between checkpoints within an epoch, if it was asked for.
     pub checkpoint_steps: Option<u64>,
-    /// BLAKE3 of the spec.
+    /// BLAKE3 of the spec, as it is kept in the run's folder.
     pub spec: String,
+    /// BLAKE3 of each file that it imports, by the path in the run's folder.
+    #[serde(default)]
+    pub imports: BTreeMap<String, String>,
     /// BLAKE3 of the library that it was checked with.
     pub library: String,
     /// BLAKE3 over the names and sizes of the data's files.
@@ -73,6 +79,10 @@ impl Lock {
             }
         };
         hold("the spec", &self.spec, &now.spec);
+        for path in self.imports.keys().chain(now.imports.keys().filter(|path| !self.imports.contains_key(*path))) {
+            let of = |lock: &Lock| lock.imports.get(path).map_or("not there", String::as_str).to_owned();
+            hold(&format!("the imported file {path}"), &of(self), &of(now));
+        }
         hold("the library of lmvc", &self.library, &now.library);
         hold("the listing of the data", &self.data, &now.data);
         for (name, then) in &self.weights {
