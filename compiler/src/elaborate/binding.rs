@@ -1,9 +1,11 @@
 //! Arguments to parameters: by position, then by name, then by default.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lmv_grammar::ast::{Arg, Comparison, Expr, ExprKind, Fact, ItemKind};
 
+use super::matching::{Bindings, as_value};
 use super::{Elaborator, Place};
 use crate::codes::Code;
 use crate::config::Config;
@@ -225,6 +227,21 @@ impl Elaborator<'_> {
             }
         }
         hold
+    }
+
+    /// The same for a loss or a metric, once the dims are known of what it is taken of.
+    pub(crate) fn bounds_of_a_measure(
+        &mut self,
+        definition: &Rc<Definition>,
+        arguments: &BTreeMap<String, Config>,
+        bindings: &Bindings,
+        call: Origin,
+    ) -> bool {
+        let arguments = arguments.iter().map(|(name, value)| (name.clone(), Value::Config(value.clone())));
+        let dims = bindings.dims.iter().map(|(name, dim)| (name.clone(), as_value(dim)));
+        let bound: Vec<Bound> =
+            arguments.chain(dims).map(|(name, value)| Bound { name, value, written: None }).collect();
+        self.requirements_hold(definition, &bound, call)
     }
 
     /// An expression over the arguments as a number, if it is one already.
