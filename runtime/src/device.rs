@@ -78,9 +78,9 @@ pub fn settle(choice: DeviceChoice) -> Result<(DeviceChoice, Option<String>)> {
     }
 }
 
-/// The passes that pay on a settled device.
-pub fn passes(_device: DeviceChoice) -> Passes {
-    Passes::ALL
+/// The passes that a settled device is given. Joined linear layers do not pay on the CPU (docs/decisions.md).
+pub fn passes(device: DeviceChoice) -> Passes {
+    Passes { join_linears: matches!(device, DeviceChoice::Cuda(_)), ..Passes::ALL }
 }
 
 /// Does the work on a settled device.
