@@ -34,7 +34,7 @@ pub fn run(args: &Args, context: &Context) -> Exit {
     let which = args.variant.variant.as_deref().map_or(Which::All, Which::Variant);
     for path in &args.specs {
         let compiled = match args.fix {
-            false => spec::compile(path, which, &[], context).map(|compiled| (compiled, 0)),
+            false => spec::compile_all(path, &args.variant, &[], context).map(|compiled| (compiled, 0)),
             true => mend(path, which, context),
         };
         let (exit, found) = match compiled {
@@ -61,7 +61,10 @@ pub fn run(args: &Args, context: &Context) -> Exit {
     context.remark(&match errors {
         0 => format!("{what} checked: {mended}no errors"),
         _ if specs == 1 => format!("{what} checked: {mended}{}", counted(errors, "error", "errors")),
-        _ => format!("{what} checked: {mended}{} in {wrong} of the specs", counted(errors, "error", "errors")),
+        _ => {
+            let of = if variants == 0 { "them" } else { "the specs" };
+            format!("{what} checked: {mended}{} in {wrong} of {of}", counted(errors, "error", "errors"))
+        }
     });
     worst
 }

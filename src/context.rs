@@ -131,6 +131,15 @@ impl Context {
         Exit::WrongCommand
     }
 
+    /// Something that happened, for programs: an object whose `event` says what. People see lines and bars instead.
+    pub fn event(&self, what: &str, mut fields: serde_json::Value) {
+        if self.message_format == MessageFormat::Json {
+            fields["event"] = what.into();
+            // A run goes on for its run folder's sake, whoever has stopped reading.
+            let _ = self.print(&format!("{fields}\n"));
+        }
+    }
+
     /// A remark for people on stderr; programs are not bothered with it.
     pub fn remark(&self, text: &str) {
         if self.message_format == MessageFormat::Human {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
-use lmv_runtime::evaluation::Evaluation;
+use lmv_runtime::evaluation::{Evaluation, Measured};
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
 use lmv_runtime::runnable::{self, Purpose};
@@ -13,7 +13,7 @@ use lmv_runtime::training::lock;
 use crate::context::{Context, Exit, Message, MessageFormat};
 use crate::device::Device;
 use crate::locate::Locate;
-use crate::progress::{Progress, measured};
+use crate::progress::{Progress, by_name, measured};
 use crate::spec::{self, Checked, Set, Variant};
 
 /// Evaluate everything in a spec's `eval`
@@ -62,16 +62,18 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     }
     runnable::check(&spec.experiment, Purpose::Evaluation).map_err(|failure| context.failed(&failure))?;
     existing(&args.checkpoint, context)?;
-    let places = args.locate.places(&args.spec, context)?;
+    let places = args.locate.places(&args.spec, &spec.experiment, context)?;
     let job = Job { spec: &spec, checkpoint: &args.checkpoint, places: &places, device: args.device.device };
     let mut progress = Progress::new(context);
-    let metrics = evaluate(&job, &mut progress);
+    let done = evaluate(&job, &mut progress);
     progress.finish();
-    let metrics = metrics.map_err(|failure| context.failed(&failure))?;
+    let Measured { metrics, samples, left_out } = done.map_err(|failure| context.failed(&failure))?;
     if context.message_format == MessageFormat::Json {
-        let object: serde_json::Map<String, serde_json::Value> =
-            metrics.into_iter().map(|(name, value)| (name, value.into())).collect();
-        return context.print(&format!("{}\n", serde_json::json!({ "metrics": object })));
+        let object = serde_json::json!({ "metrics": by_name(&metrics), "samples": samples, "left_out": left_out });
+        return context.print(&format!("{object}\n"));
+    }
+    if left_out > 0 {
+        context.remark(&format!("measured on {samples} samples; {left_out} could not be read and were left out"));
     }
     let width = metrics.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let lines: String =
@@ -90,8 +92,8 @@ pub fn existing(checkpoint: &Path, context: &Context) -> Result<(), Exit> {
     }
 }
 
-/// The metrics of the spec's `eval` by name, in percent.
-fn evaluate(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Vec<(String, f64)>, Failure> {
+/// Measures what the spec's `eval` lists.
+fn evaluate(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Measured, Failure> {
     let (device, remark) = device::settle(job.device)?;
     remark.into_iter().for_each(|text| observer.event(Event::Note(text)));
     let evaluation = Evaluation {

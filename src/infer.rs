@@ -83,7 +83,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     if let Some(checkpoint) = &args.checkpoint {
         crate::eval::existing(checkpoint, context)?;
     }
-    let places = args.weights.places(&args.spec, context)?;
+    let places = args.weights.places(&args.spec, &spec.experiment, context)?;
     let job = Job {
         spec: &spec,
         input: &args.input,

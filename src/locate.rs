@@ -1,14 +1,18 @@
 //! `--path NAME=DIR` and `--weights NAME=DIR`: where a spec's names lead on this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lmv_compiler::Experiment;
+use lmv_compiler::config::Config as Setting;
+use lmv_compiler::graph::Filling;
 use lmv_runtime::places::Places;
 use lmv_runtime::weights::Locations;
 
 use crate::config::Config;
-use crate::context::{Context, Exit};
+use crate::context::{Context, Exit, Message};
+use crate::spec::nearest;
 
 /// `--weights`.
 #[derive(Args, Clone, Debug, Default)]
@@ -30,8 +34,9 @@ pub struct Locate {
 }
 
 impl Locate {
-    /// What the command line, the environment and the `lmv.toml` beside `spec` or above it say together.
-    pub fn places(&self, spec: &Path, context: &Context) -> Result<Places, Exit> {
+    /// What the command line, the environment and the `lmv.toml` beside `spec` or above it say together. A name on the
+    /// command line that `experiment` does not have is told.
+    pub fn places(&self, spec: &Path, experiment: &Experiment, context: &Context) -> Result<Places, Exit> {
         let config = Config::beside(spec, context)?;
         let mut places = Places::from_environment();
         if let Some(Config { file, paths, weights }) = config {
@@ -45,14 +50,56 @@ impl Locate {
         };
         places.paths = flags(places.paths, &self.path);
         places.weights = flags(places.weights, &self.weights.weights);
+        tell_strangers(&places.paths, &self.path, &data_names(experiment), context);
+        tell_strangers(&places.weights, &self.weights.weights, &weight_names(experiment), context);
         Ok(places)
     }
 }
 
 impl LocateWeights {
     /// The same for a command that reads no data.
-    pub fn places(&self, spec: &Path, context: &Context) -> Result<Places, Exit> {
-        Locate { path: Vec::new(), weights: self.clone() }.places(spec, context)
+    pub fn places(&self, spec: &Path, experiment: &Experiment, context: &Context) -> Result<Places, Exit> {
+        Locate { path: Vec::new(), weights: self.clone() }.places(spec, experiment, context)
+    }
+}
+
+/// The names of data that a spec has: `path("imagenet")`.
+pub fn data_names(experiment: &Experiment) -> BTreeSet<&str> {
+    let arguments = experiment.data.iter().flat_map(|data| data.arguments.values());
+    arguments
+        .filter_map(|argument| match argument {
+            Setting::Path(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The names of weights that fill something in a spec: `llama7b`, `pretrained("name", …)`.
+pub fn weight_names(experiment: &Experiment) -> BTreeSet<&str> {
+    let fillings = experiment.graph.parameters.iter().filter_map(|parameter| parameter.filled_by.as_ref());
+    fillings
+        .map(|filling| match filling {
+            Filling::Block { weights, .. } | Filling::Named { weights, .. } => weights.as_str(),
+        })
+        .collect()
+}
+
+/// Warns of names on the command line that the spec does not have: such a flag does nothing.
+fn tell_strangers(places: &Locations, given: &[(String, PathBuf)], known: &BTreeSet<&str>, context: &Context) {
+    let flag = places.kind().flag();
+    for (name, place) in given.iter().filter(|(name, _)| !known.contains(name.as_str())) {
+        let message = Message::warning(format!("`{flag} {name}=…` is for nothing in this spec"));
+        let message = match nearest(name, known.iter().copied()).first() {
+            // Nothing says where that one is: the failure that follows names both.
+            Some(near) if places.source(near).is_none() => continue,
+            Some(near) => message.help(format!("did you mean `{flag} {near}={}`?", place.display())),
+            None if known.is_empty() => message.note(format!("it has no name that {flag} could place")),
+            None => {
+                let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+                message.note(format!("{flag} places {} there", known.join(", ")))
+            }
+        };
+        context.tell(&message);
     }
 }
 

@@ -1,4 +1,5 @@
-//! A run as it goes: a bar an epoch on a terminal, else plain lines. All of it on stderr.
+//! A run as it goes: a bar an epoch on a terminal, else plain lines, all of it on stderr. For programs, objects on stdout
+//! as well.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use lmv_runtime::events::{Event, Observer};
 
 use crate::context::{Context, Message, MessageFormat, Paint};
 use crate::units::{duration, si};
+use serde_json::{Map, Value, json};
 
 /// How often a plain line says how an epoch goes.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -148,7 +150,7 @@ impl Progress {
         self.bar = Some(bar);
     }
 
-    fn epoch(&mut self, index: u64, loss: f64, metrics: &[(String, f64)], best: bool) {
+    fn epoch(&mut self, index: u64, loss: f64, metrics: &[(String, f64)], best: bool, left_out: usize) {
         self.finish();
         self.evaluating = false;
         self.epoch = None;
@@ -159,6 +161,9 @@ impl Progress {
         }
         if best {
             line += &format!("  {}", Paint::Trained.on("best", self.context.stderr_color));
+        }
+        if left_out > 0 {
+            line += &format!("  {left_out} damaged left out");
         }
         let (since, before) = self.began;
         let (done, left) = ((index + 1) as f64 - before, self.epochs.saturating_sub(index + 1));
@@ -184,13 +189,26 @@ impl Observer for Progress {
             Event::Started { epochs, steps_per_epoch, at } => {
                 (self.epochs, self.steps_per_epoch) = (epochs, steps_per_epoch);
                 self.began = (Instant::now(), at.0 as f64 + at.1 as f64 / steps_per_epoch.max(1) as f64);
+                self.context.event(
+                    "started",
+                    json!({ "epochs": epochs, "steps_per_epoch": steps_per_epoch, "epoch": at.0 + 1, "step": at.1 }),
+                );
                 if at != (0, 0) {
                     self.line(&format!("going on from epoch {}, step {}", at.0 + 1, at.1));
                 }
             }
             Event::Step { epoch, step, loss, lr, samples } => self.step(epoch, step, loss, lr, samples),
             Event::Evaluated { done, total } => self.evaluated(done, total),
-            Event::Epoch { epoch, loss, metrics, best } => self.epoch(epoch, loss, &metrics, best),
+            Event::Epoch { epoch, loss, metrics, best, left_out } => {
+                self.epoch(epoch, loss, &metrics, best, left_out);
+                self.context.event(
+                    "epoch",
+                    json!({
+                        "epoch": epoch + 1, "train_loss": loss, "metrics": by_name(&metrics), "best": best,
+                        "left_out": left_out,
+                    }),
+                );
+            }
         }
     }
 }
@@ -199,6 +217,11 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Metrics as a JSON object.
+pub fn by_name(metrics: &[(String, f64)]) -> Map<String, Value> {
+    metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
 }
 
 /// A metric's value with its unit: shares are in percent, a loss has none.
@@ -240,11 +263,17 @@ mod tests {
         }
         progress.event(Event::Warning("one image is damaged".into()));
         progress.event(Event::Evaluated { done: 4, total: 4 });
-        progress.event(Event::Epoch { epoch: 1, loss: 2.0, metrics: vec![("top1".into(), 45.2)], best: true });
+        progress.event(Event::Epoch {
+            epoch: 1,
+            loss: 2.0,
+            metrics: vec![("top1".into(), 45.2)],
+            best: true,
+            left_out: 3,
+        });
         insta::assert_snapshot!(String::from_utf8_lossy(&paper.0.borrow()), @"
         going on from epoch 2, step 1
         warning: one image is damaged
-        epoch 2/2  loss 2.0000  top1 45.20 %  best
+        epoch 2/2  loss 2.0000  top1 45.20 %  best  3 damaged left out
         ");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -36,6 +36,9 @@ pub struct Variant {
     /// One of the spec's variants, in place of the spec itself: `mlp`, or `layer.31` of a family
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
+    /// The run whose variant it is, where the command line names none.
+    #[arg(skip)]
+    pub of_run: Option<PathBuf>,
 }
 
 impl Variant {
@@ -63,7 +66,7 @@ pub struct Checked {
 
 /// Reads and compiles the spec at `path`, or a variant of it; what is wrong with it is told.
 pub fn checked(path: &Path, variant: &Variant, overrides: &[Override], context: &Context) -> Result<Checked, Exit> {
-    let compiled = compile(path, variant.which(), overrides, context)?;
+    let compiled = compile_variant(path, variant, overrides, context)?;
     match compiled.experiment.clone() {
         Some(experiment) => Ok(Checked { compiled, experiment }),
         None => Err(verdict(&compiled)),
@@ -72,16 +75,43 @@ pub fn checked(path: &Path, variant: &Variant, overrides: &[Override], context: 
 
 /// Reads and compiles the spec at `path`, and tells its diagnostics. An `Err` is a file that cannot be read, and a
 /// variant that is not there.
-pub fn compile(path: &Path, which: Which<'_>, overrides: &[Override], context: &Context) -> Result<Compiled, Exit> {
-    let text = read(path, context)?;
-    let compiled = compile_text(path, &text, which, overrides);
-    tell_all(&compiled, context)?;
-    match which {
-        Which::Variant(name) if compiled.diagnostics.is_empty() && !compiled.variants.iter().any(|v| v == name) => {
-            Err(context.wrong_command(&no_variant(path, name, &compiled.variants)))
+fn compile_variant(
+    path: &Path,
+    variant: &Variant,
+    overrides: &[Override],
+    context: &Context,
+) -> Result<Compiled, Exit> {
+    let compiled = compile(path, variant.which(), overrides, context)?;
+    match &variant.variant {
+        Some(name) if compiled.diagnostics.is_empty() && !compiled.variants.iter().any(|known| known == name) => {
+            let message = no_variant(path, name, &compiled.variants);
+            Err(context.wrong_command(&match &variant.of_run {
+                Some(run) => message.note(format!("the run `{}` is of that variant", run.display())),
+                None => message,
+            }))
         }
         _ => Ok(compiled),
     }
+}
+
+/// The same of a spec with all its variants, or of one of them.
+pub fn compile_all(
+    path: &Path,
+    variant: &Variant,
+    overrides: &[Override],
+    context: &Context,
+) -> Result<Compiled, Exit> {
+    match variant.variant {
+        Some(_) => compile_variant(path, variant, overrides, context),
+        None => compile(path, Which::All, overrides, context),
+    }
+}
+
+fn compile(path: &Path, which: Which<'_>, overrides: &[Override], context: &Context) -> Result<Compiled, Exit> {
+    let text = read(path, context)?;
+    let compiled = compile_text(path, &text, which, overrides);
+    tell_all(&compiled, context)?;
+    Ok(compiled)
 }
 
 /// Compiles `text` as what the spec at `path` says.
@@ -109,7 +139,10 @@ fn no_variant(path: &Path, name: &str, variants: &[String]) -> Message {
 /// else is said.
 pub fn of_run(checkpoint: Option<&Path>, variant: &Variant, set: &[Override]) -> (Variant, Vec<Override>) {
     let Some(Ok(lock)) = checkpoint.map(Lock::read) else { return (variant.clone(), set.to_vec()) };
-    let variant = if variant.variant.is_none() { Variant { variant: lock.variant } } else { variant.clone() };
+    let variant = match variant.variant {
+        None => Variant { variant: lock.variant, of_run: checkpoint.map(Path::to_path_buf) },
+        Some(_) => variant.clone(),
+    };
     (variant, if set.is_empty() { lock.set } else { set.to_vec() })
 }
 
@@ -124,7 +157,7 @@ impl Files for Disk {
             _ => Unreadable::Wrong(format!("cannot be read: {error}")),
         })?;
         if bytes.len() as u64 > LARGEST {
-            return Err(Unreadable::Wrong("is too large to be a spec: at most 16 MiB are read".into()));
+            return Err(Unreadable::Wrong("is too large to be a spec: at most 4 MiB are read".into()));
         }
         match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => Ok(text),

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::value_parser;
-use lmv_compiler::config::Config;
-use lmv_compiler::graph::Filling;
 use lmv_compiler::library;
 use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
@@ -18,12 +16,13 @@ use lmv_runtime::training::atomic_file::write_atomic;
 use lmv_runtime::training::engine::{Outcome, Training};
 use lmv_runtime::training::lock::{self, Lock};
 use lmv_runtime::training::run_folder::RunFolder;
+use serde_json::json;
 
 use crate::config;
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
-use crate::locate::Locate;
-use crate::progress::{Progress, measured};
+use crate::locate::{self, Locate};
+use crate::progress::{Progress, by_name, measured};
 use crate::spec::{self, Checked, Override, Set, Variant};
 
 /// The folder that runs go into where nothing else is said.
@@ -129,7 +128,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         return Err(Exit::WrongSpec);
     }
     runnable::check(&spec.experiment, Purpose::Training).map_err(|failure| context.failed(&failure))?;
-    let places = args.locate.places(&spec_path, context)?;
+    let places = args.locate.places(&spec_path, &spec.experiment, context)?;
     let job = Job {
         spec: &spec,
         spec_path: &spec_path,
@@ -184,7 +183,7 @@ fn run_spec(run: &Path, context: &Context) -> Result<PathBuf, Exit> {
 /// The variant, and what the command line set, when the run began.
 fn run_settings(run: &Path, context: &Context) -> Result<(Variant, Vec<Override>), Exit> {
     let lock = Lock::read(run).map_err(|failure| context.failed(&failure))?;
-    Ok((Variant { variant: lock.variant }, lock.set))
+    Ok((Variant { variant: lock.variant, of_run: Some(run.to_path_buf()) }, lock.set))
 }
 
 /// Where data that lmvc draws itself is kept, beside the runs that use it.
@@ -227,6 +226,7 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
         }
     };
     let run = folder.path().display().to_string();
+    context.event("run", json!({ "folder": run }));
     let stop = interruption();
     let training = Training {
         experiment: &job.spec.experiment,
@@ -241,6 +241,9 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
     };
     match device::run(device, training)? {
         Outcome::Done { whole, metrics, best } => {
+            let found = best.map(|(value, epoch)| json!({ "value": value, "epoch": epoch + 1 }));
+            context
+                .event("done", json!({ "whole": whole, "folder": run, "metrics": by_name(&metrics), "best": found }));
             let measured: Vec<String> =
                 metrics.iter().map(|(name, value)| format!("{name} {}", measured(name, *value))).collect();
             let measured = measured.join(", ");
@@ -262,6 +265,7 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             Ok(true)
         }
         Outcome::Interrupted => {
+            context.event("interrupted", json!({ "folder": run }));
             context.remark(&format!("\ninterrupted; go on by `lmvc train --resume {run}`"));
             Ok(false)
         }
@@ -295,15 +299,11 @@ fn places_of(job: &Job<'_>) -> Result<String, Failure> {
     let mut paths = toml::Table::new();
     let mut weights = toml::Table::new();
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
-    if let Some(Config::Path(name)) = job.spec.experiment.data.as_ref().and_then(|data| data.arguments.get("root")) {
-        paths.insert(name.clone(), absolute(job.places.paths.resolve(name)?).into());
+    for name in locate::data_names(&job.spec.experiment) {
+        paths.insert(name.to_owned(), absolute(job.places.paths.resolve(name)?).into());
     }
-    for parameter in &job.spec.experiment.graph.parameters {
-        if let Some(Filling::Block { weights: name, .. } | Filling::Named { weights: name, .. }) = &parameter.filled_by
-            && !weights.contains_key(name)
-        {
-            weights.insert(name.clone(), absolute(job.places.weights.resolve(name)?).into());
-        }
+    for name in locate::weight_names(&job.spec.experiment) {
+        weights.insert(name.to_owned(), absolute(job.places.weights.resolve(name)?).into());
     }
     let table = toml::Table::from_iter([("paths".to_owned(), paths.into()), ("weights".to_owned(), weights.into())]);
     Ok(format!("# Where the names of spec.lmv led on the machine of this run.\n{table}"))

@@ -23,7 +23,7 @@ fn programs_in_the_documents_compile() {
                 continue;
             }
             programs += 1;
-            let compiled = programs::check(&format!("{name}:{line}"), program);
+            let compiled = programs::check(&format!("line {line} of {}", name.replace('/', " ")), program);
             let wrong: Vec<String> = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
             assert!(wrong.is_empty(), "{name}, line {line}:\n{}", wrong.join("\n"));
         }

@@ -34,8 +34,19 @@ pub struct Evaluation<'a> {
     pub observer: &'a mut dyn Observer,
 }
 
+/// What was measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Every metric that was asked for by name, in percent, and the mean plain cross entropy as `loss`.
+    pub metrics: Vec<(String, f64)>,
+    /// The samples it was measured on.
+    pub samples: usize,
+    /// The samples that could not be read, and count for nothing.
+    pub left_out: usize,
+}
+
 impl Work for Evaluation<'_> {
-    type Output = Result<Vec<(String, f64)>>;
+    type Output = Result<Measured>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
         let seed = lock::seed_of(self.checkpoint).or(self.experiment.seed).unwrap_or(0);
@@ -48,9 +59,6 @@ impl Work for Evaluation<'_> {
         let metrics = &self.experiment.eval;
         let never = || false;
         let measured = evaluate(&network, &loaded.tensors, &*task, metrics, &device, self.observer, &never)?;
-        for line in task.damage() {
-            self.observer.event(Event::Warning(line));
-        }
         Ok(measured.unwrap_or_default())
     }
 }
@@ -58,7 +66,7 @@ impl Work for Evaluation<'_> {
 /// The names of all metrics that Rust measures.
 pub const METRICS: [&str; 2] = ["top1", "top5"];
 
-/// Every metric that is asked for by name, in percent, and the mean plain cross entropy as `loss`.
+/// Measures a model on the evaluation split of its task, and tells of the files that turned out damaged.
 ///
 /// # Errors
 /// Data that cannot be read; a metric that Rust does not measure; `None` inside `Ok` is an interruption.
@@ -70,7 +78,7 @@ pub fn evaluate<B: Kernels>(
     device: &B::Device,
     observer: &mut dyn Observer,
     stop: &dyn Fn() -> bool,
-) -> Result<Option<Vec<(String, f64)>>> {
+) -> Result<Option<Measured>> {
     let mut accuracy = Accuracy::new(&[1, 5]);
     let mut loss = RunningMean::default();
     let total = task.evaluation_len();
@@ -93,6 +101,9 @@ pub fn evaluate<B: Kernels>(
         done += examples.labels.len();
         observer.event(Event::Evaluated { done, total });
     }
+    for line in task.damage() {
+        observer.event(Event::Warning(line));
+    }
     let mut results = Vec::new();
     for metric in metrics {
         let value = match metric.name.as_str() {
@@ -104,5 +115,5 @@ pub fn evaluate<B: Kernels>(
         results.push((metric.name.clone(), 100.0 * value));
     }
     results.push(("loss".to_owned(), loss.mean().unwrap_or(f64::NAN)));
-    Ok(Some(results))
+    Ok(Some(Measured { metrics: results, samples: done, left_out: total - done }))
 }

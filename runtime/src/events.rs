@@ -46,6 +46,8 @@ pub enum Event {
         metrics: Vec<(String, f64)>,
         /// Whether it is the best so far.
         best: bool,
+        /// Evaluation samples that could not be read and count for nothing.
+        left_out: usize,
     },
 }
 

@@ -10,7 +10,7 @@ use lmv_compiler::shape::Dim;
 
 use crate::device::Work;
 use crate::error::{Failure, Result};
-use crate::events::Observer;
+use crate::events::{Event, Observer};
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::network::{Network, tensor, values};
@@ -58,6 +58,9 @@ impl Work for Inference<'_> {
         let seeds = Seeds::new(self.checkpoint.and_then(lock::seed_of).unwrap_or(self.seed));
         let parameters =
             parameters::load::<B>(graph, &seeds, self.places, self.checkpoint, &device, self.observer)?.tensors;
+        if let (None, Some(remark)) = (self.checkpoint, untrained(graph)) {
+            self.observer.event(Event::Warning(remark));
+        }
         let outputs = network.forward(inputs, &parameters, &mut Pass { training: None });
         let names = graph.outputs.iter().map(|port| port.name.clone()).chain(self.taps.iter().cloned());
         let named: Vec<(String, Vec<usize>, Vec<u8>)> = names
@@ -81,6 +84,17 @@ impl Work for Inference<'_> {
         write_atomic(self.output, |out| out.write_all(&bytes))?;
         Ok(named.into_iter().map(|(name, dims, _)| (name, dims)).collect())
     }
+}
+
+/// What to say of a model without a checkpoint, where the spec trains something that no weights fill.
+fn untrained(graph: &Graph) -> Option<String> {
+    let fresh = graph.parameters.iter().filter(|parameter| !parameter.frozen && parameter.filled_by.is_none());
+    let fresh: Vec<&str> = fresh.map(|parameter| parameter.path.as_str()).collect();
+    let first = fresh.first()?;
+    Some(match fresh.len() {
+        1 => format!("no checkpoint was given: `{first}`, which is to be trained, is at its start"),
+        n => format!("no checkpoint was given: {n} tensors that are to be trained are at their start, `{first}` first"),
+    })
 }
 
 /// Inputs of one call: one batch, and one length wherever the spec gives two dims one name.

@@ -105,7 +105,7 @@ impl Elaborator<'_> {
                 };
                 let mut value = input;
                 for step in steps {
-                    let step_at = origin_of(step).filter(|origin| origin.file == at.file).unwrap_or(at);
+                    let step_at = origin_of(step).filter(|origin| self.is_shown(*origin, at)).unwrap_or(at);
                     let made = made_by(step, step_at);
                     value = self.apply(step, value, Seat::Below(scope), step_at);
                     value = remade(value, &made);
@@ -191,6 +191,12 @@ impl Elaborator<'_> {
         }
     }
 
+    /// Whether a layer that is applied at `at` is shown where it was written: in the same file, or in another one of the
+    /// user's.
+    fn is_shown(&self, written: Origin, at: Origin) -> bool {
+        written.file == at.file || !self.sources.get(written.file).library
+    }
+
     /// `x >> (f, g)` runs both on x; `(x, y) >> (f, g)` runs each on its own.
     fn fan(&mut self, items: &[Value], input: &Value, seat: Seat<'_>, at: Origin) -> Value {
         let inputs: Vec<Value> = match input {
@@ -210,7 +216,8 @@ impl Elaborator<'_> {
             .iter()
             .zip(inputs)
             .map(|(item, input)| {
-                self.apply(item, input, Seat::Below(scope), origin_of(item).filter(|o| o.file == at.file).unwrap_or(at))
+                let item_at = origin_of(item).filter(|origin| self.is_shown(*origin, at)).unwrap_or(at);
+                self.apply(item, input, Seat::Below(scope), item_at)
             })
             .collect();
         if outputs.iter().any(|output| matches!(output, Value::Error)) { Value::Error } else { Value::Tuple(outputs) }

@@ -15,7 +15,7 @@ use crate::settings::Trees;
 use crate::source::{FileId, Origin, Source, Sources};
 
 /// Files that import each other in a row longer than this are not followed.
-const LONGEST_WAY: usize = 64;
+const LONGEST_WAY: usize = 32;
 
 /// A spec and what it imports.
 pub(crate) struct Loaded {

@@ -23,6 +23,16 @@ pub struct Pipeline {
     pub normalize: Normalize,
 }
 
+/// What becomes of a sample whose file is damaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Damaged {
+    /// The next good one of the order takes its place, so that every batch has its size: for training.
+    #[default]
+    Replaced,
+    /// It is left out, and its batch is smaller: for measuring, where no sample may count twice.
+    LeftOut,
+}
+
 /// How a [`Loader`] goes through an epoch.
 #[derive(Clone, Debug)]
 pub struct LoaderOptions {
@@ -40,6 +50,8 @@ pub struct LoaderOptions {
     pub skip_batches: usize,
     /// Worker threads; 0 for one for each core.
     pub threads: usize,
+    /// What becomes of damaged files.
+    pub damaged: Damaged,
 }
 
 impl Default for LoaderOptions {
@@ -52,6 +64,7 @@ impl Default for LoaderOptions {
             epoch: 0,
             skip_batches: 0,
             threads: 0,
+            damaged: Damaged::Replaced,
         }
     }
 }
@@ -75,7 +88,7 @@ impl Batch {
         self.labels.len()
     }
 
-    /// Whether there are none; a loader never yields such a batch.
+    /// Whether there are none; a loader never gives such a batch.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -98,8 +111,9 @@ impl fmt::Debug for Batch {
 /// An iterator over the batches of one epoch, in order. The same order, seed, purpose and epoch give the same batches
 /// whatever the number of threads, and after `skip_batches` the same as without.
 ///
-/// A sample whose file is damaged is replaced by the next good one of the order and noted in the [`Damage`]. An `Err` ends
-/// the iteration: no sample of the order is good, or the images of a batch differ in size.
+/// A sample whose file is damaged is replaced by the next good one of the order, or left out, and noted in the [`Damage`].
+/// A batch of which nothing is left is passed over. An `Err` ends the iteration: no sample of the order is good, or the
+/// images of a batch differ in size.
 ///
 /// Dropping it stops the threads.
 #[derive(Debug)]
@@ -109,6 +123,8 @@ pub struct Loader {
     /// The batch that `next` gives.
     next: usize,
     batches: usize,
+    /// Whether anything was given, or need not be.
+    given: bool,
 }
 
 #[derive(Debug)]
@@ -142,7 +158,8 @@ struct State {
 /// A batch that is being made.
 #[derive(Debug)]
 struct Begun {
-    samples: Vec<Option<Result<Sample>>>,
+    /// In their order; one that is done and left out is a `None` inside.
+    samples: Vec<Option<Result<Option<Sample>>>>,
     missing: usize,
     batch: Option<Result<Batch>>,
 }
@@ -193,7 +210,7 @@ impl Loader {
             finished: Condvar::new(),
             options,
         });
-        let mut loader = Self { shared, threads: Vec::new(), next: skip, batches };
+        let mut loader = Self { shared, threads: Vec::new(), next: skip, batches, given: skip > 0 || positions == 0 };
         for number in 0..wanted.min(positions.saturating_sub(skip * size)) {
             let shared = Arc::clone(&loader.shared);
             let thread = thread::Builder::new().name(format!("data {number}")).spawn(move || shared.work());
@@ -217,9 +234,32 @@ impl Iterator for Loader {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.batches {
-            return None;
+        loop {
+            if self.next >= self.batches {
+                // Where damaged files are left out, nothing may be left at all.
+                let nothing = !std::mem::replace(&mut self.given, true);
+                return nothing.then(|| Err(self.shared.nothing_good()));
+            }
+            let batch = self.take();
+            if batch.as_ref().is_ok_and(Batch::is_empty) {
+                continue;
+            }
+            self.given = true;
+            return Some(batch);
         }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // A failure ends it early, and batches may be empty.
+        (0, Some(self.batches - self.next))
+    }
+}
+
+impl std::iter::FusedIterator for Loader {}
+
+impl Loader {
+    /// The next batch, once it is finished; there is one.
+    fn take(&mut self) -> Result<Batch> {
         let mut state = self.shared.lock();
         let batch = loop {
             if let Some(batch) = state.begun.front_mut().and_then(|begun| begun.batch.take()) {
@@ -236,16 +276,9 @@ impl Iterator for Loader {
         }
         drop(state);
         self.shared.work.notify_all();
-        Some(batch)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        // A failure ends it early.
-        (usize::from(self.next < self.batches), Some(self.batches - self.next))
+        batch
     }
 }
-
-impl std::iter::FusedIterator for Loader {}
 
 impl Drop for Loader {
     fn drop(&mut self) {
@@ -300,7 +333,7 @@ impl Shared {
     }
 
     /// Puts a sample into its batch, and makes the batch if it was the last.
-    fn give(&self, position: usize, sample: Result<Sample>) {
+    fn give(&self, position: usize, sample: Result<Option<Sample>>) {
         let (batch, slot) = (position / self.options.batch, position % self.options.batch);
         let mut state = self.lock();
         let first = state.first;
@@ -321,10 +354,14 @@ impl Shared {
         self.finished.notify_all();
     }
 
-    /// The sample at `position`, or the next good one of the order.
-    fn sample(&self, position: usize) -> Result<Sample> {
+    /// The sample at `position`; where it is damaged the next good one of the order, or none.
+    fn sample(&self, position: usize) -> Result<Option<Sample>> {
         let n = self.order.len();
-        for step in 0..n {
+        let candidates = match self.options.damaged {
+            Damaged::Replaced => n,
+            Damaged::LeftOut => 1,
+        };
+        for step in 0..candidates {
             let index = self.order[(position + step) % n];
             if self.damage.contains(index) {
                 continue;
@@ -336,24 +373,32 @@ impl Shared {
                     for transform in &self.pipeline.transforms {
                         image = transform.apply(image, &mut rng);
                     }
-                    return Ok(Sample { image, label: self.set.label(index) as i64, index });
+                    return Ok(Some(Sample { image, label: self.set.label(index) as i64, index }));
                 }
                 Err(failure) => self.damage.add(index, failure),
             }
         }
+        match self.options.damaged {
+            Damaged::Replaced => Err(self.nothing_good()),
+            Damaged::LeftOut => Ok(None),
+        }
+    }
+
+    /// No sample of the set can be read.
+    fn nothing_good(&self) -> Failure {
         let first = self.damage.first(3);
         let mut failure = Failure::new(format!("none of the {} images can be read", self.set.len()));
         for found in first {
             failure = failure.note(found.to_string().lines().next().unwrap_or_default());
         }
-        Err(failure.help("check that the folder holds real images and was copied whole"))
+        failure.help("check that the folder holds real images and was copied whole")
     }
 
-    fn assemble(&self, samples: Vec<Option<Result<Sample>>>) -> Result<Batch> {
+    fn assemble(&self, samples: Vec<Option<Result<Option<Sample>>>>) -> Result<Batch> {
         let mut batch = Batch { images: Vec::new(), size: (0, 0), labels: Vec::new(), indices: Vec::new() };
         let n = samples.len();
         for sample in samples.into_iter().flatten() {
-            let Sample { image, label, index } = sample?;
+            let Some(Sample { image, label, index }) = sample? else { continue };
             let size = (image.height, image.width);
             if batch.labels.is_empty() {
                 batch.size = size;

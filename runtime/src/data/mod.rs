@@ -26,7 +26,7 @@ pub mod transforms;
 pub use damage::Damage;
 pub use decode::decode;
 pub use image_folder::ImageSet;
-pub use loader::{Batch, Loader, LoaderOptions, Pipeline};
+pub use loader::{Batch, Damaged, Loader, LoaderOptions, Pipeline};
 pub use normalize::Normalize;
 pub use pixels::Pixels;
 pub use synth::{SynthImages, synth_images};

@@ -30,9 +30,9 @@ pub trait Task {
     fn steps_per_epoch(&self) -> u64;
     /// The batches of an epoch, after the first `skip`.
     fn training(&self, epoch: u64, skip: u64) -> Result<Batches<'_>>;
-    /// The samples to evaluate, in order.
+    /// The samples to evaluate, in order; those that cannot be read are left out.
     fn evaluation(&self) -> Result<Batches<'_>>;
-    /// How many samples those are.
+    /// How many samples those are, with the ones that cannot be read.
     fn evaluation_len(&self) -> usize;
     /// Classes that a label may be.
     fn classes(&self) -> usize;

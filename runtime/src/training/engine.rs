@@ -24,7 +24,7 @@ use super::tensor_file::Tensor;
 use super::{clip, recipe};
 use crate::device::Work;
 use crate::error::{Failure, Result};
-use crate::evaluation::evaluate;
+use crate::evaluation::{Measured, evaluate};
 use crate::events::{Event, Observer};
 use crate::kernels::{AdamW, Kernels};
 use crate::layers::Pass;
@@ -99,6 +99,13 @@ impl Work for Training<'_> {
     type Output = Result<Outcome>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
+        self.trained::<B>(device).map(|(outcome, _)| outcome)
+    }
+}
+
+impl Training<'_> {
+    /// Trains; gives what came of it and the state at its end.
+    fn trained<B: Kernels>(self, device: B::Device) -> Result<(Outcome, State<B>)> {
         let Some(recipe) = &self.experiment.train else {
             return Err(Failure::new("this spec has no recipe to train by")
                 .help("add for example `train = one_cycle(epochs = 10)`"));
@@ -151,7 +158,8 @@ impl Work for Training<'_> {
             stop: self.stop,
             saved: Instant::now(),
         };
-        run.train(&mut state)
+        let outcome = run.train(&mut state)?;
+        Ok((outcome, state))
     }
 }
 
@@ -266,7 +274,7 @@ impl<B: Kernels> Run<'_, B> {
         if last.is_empty() {
             // Ended within an epoch, or resumed after its end: measured, so that there is something to tell.
             match self.measure(state)? {
-                Some(metrics) => last = metrics,
+                Some(measured) => last = measured.metrics,
                 None => return Ok(Outcome::Interrupted),
             }
         }
@@ -294,8 +302,10 @@ impl<B: Kernels> Run<'_, B> {
             state.step_in_epoch += 1;
             state.global_step += 1;
             state.loss_sum += loss;
-            self.metrics
-                .append(state.global_step, &json!({ "kind": "step", "epoch": state.epoch, "loss": loss, "lr": lr }))?;
+            self.metrics.append(
+                state.global_step,
+                &json!({ "kind": "step", "epoch": state.epoch + 1, "loss": loss, "lr": lr }),
+            )?;
             self.observer.event(Event::Step { epoch: state.epoch, step: state.step_in_epoch, loss, lr, samples });
             for line in task.damage() {
                 self.observer.event(Event::Warning(line));
@@ -325,7 +335,7 @@ impl<B: Kernels> Run<'_, B> {
         if !value.is_finite() {
             return Err(Failure::new(format!(
                 "the loss is {value} at epoch {}, step {}",
-                state.epoch,
+                state.epoch + 1,
                 state.step_in_epoch + 1
             ))
             .note(format!("the learning rate there is {lr:.3e}"))
@@ -364,8 +374,9 @@ impl<B: Kernels> Run<'_, B> {
     fn clip_to(&self, gradients: &mut [Option<FloatTensor<B>>], limit: f64, state: &State<B>) -> Result<()> {
         let numbers: Vec<Vec<f32>> = gradients.iter().flatten().map(|gradient| values::<B>(gradient.clone())).collect();
         let slices: Vec<&[f32]> = numbers.iter().map(Vec::as_slice).collect();
-        let clipped = clip::clip(&slices, limit)
-            .map_err(|failure| failure.note(format!("at epoch {}, step {}", state.epoch, state.step_in_epoch + 1)))?;
+        let clipped = clip::clip(&slices, limit).map_err(|failure| {
+            failure.note(format!("at epoch {}, step {}", state.epoch + 1, state.step_in_epoch + 1))
+        })?;
         if clipped.factor < 1.0 {
             for gradient in gradients.iter_mut().flatten() {
                 let dims = gradient.shape().to_vec();
@@ -383,20 +394,24 @@ impl<B: Kernels> Run<'_, B> {
             return Ok(None);
         };
         let loss = state.loss_sum / state.step_in_epoch.max(1) as f64;
-        let first = measured.first().filter(|(name, _)| name != "loss").map(|(_, value)| *value);
+        let Measured { metrics, left_out, .. } = measured;
+        let first = metrics.first().filter(|(name, _)| name != "loss").map(|(_, value)| *value);
         let best = first.is_some_and(|value| state.best.as_ref().is_none_or(|best| value > best.metric));
         if let (true, Some(metric)) = (best, first) {
             state.best = Some(Best { metric, epoch: state.epoch });
         }
         let mut record = Map::new();
         record.insert("kind".into(), json!("epoch"));
-        record.insert("epoch".into(), json!(state.epoch));
+        record.insert("epoch".into(), json!(state.epoch + 1));
         record.insert("train_loss".into(), json!(loss));
-        for (name, value) in &measured {
+        for (name, value) in &metrics {
             record.insert(format!("val_{name}"), json!(value));
         }
+        if left_out > 0 {
+            record.insert("val_left_out".into(), json!(left_out));
+        }
         self.metrics.append(state.global_step, &record)?;
-        self.observer.event(Event::Epoch { epoch: state.epoch, loss, metrics: measured.clone(), best });
+        self.observer.event(Event::Epoch { epoch: state.epoch, loss, metrics: metrics.clone(), best, left_out });
         state.epoch += 1;
         state.step_in_epoch = 0;
         state.loss_sum = 0.0;
@@ -405,10 +420,10 @@ impl<B: Kernels> Run<'_, B> {
             self.save(state, Slot::Best)?;
         }
         self.save(state, Slot::Last)?;
-        Ok(Some(measured))
+        Ok(Some(metrics))
     }
 
-    fn measure(&mut self, state: &State<B>) -> Result<Option<Vec<(String, f64)>>> {
+    fn measure(&mut self, state: &State<B>) -> Result<Option<Measured>> {
         let metrics = &self.experiment.eval;
         evaluate(&self.evaluating, &state.parameters, self.task, metrics, &self.device, self.observer, self.stop)
     }
@@ -496,3 +511,6 @@ pub fn averaged<B: Kernels>(average: FloatTensor<B>, parameter: FloatTensor<B>, 
         B::float_mul_scalar(parameter, burn::tensor::Scalar::from(1.0 - decay)),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   1. `llm_blocks.py`: five language-model checkpoints and the outputs of their blocks  -> `blocks.safetensors`
   2. `vit_llama.py`:  an image classifier around the last Meta block                   -> `vit_llama/`
   3. `recipes.py`:    schedules, losses, mixing, averaging and optimizer traces        -> `recipes.{safetensors,json}`
+  4. `layers.py`:     single layers                                                    -> `layers.safetensors`
+  5. `training.py`:   a whole run of the classifier                                    -> `training.safetensors`
 
 The same versions of the libraries write the same bytes.
 """
@@ -18,8 +20,10 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+import layers
 import llm_blocks
 import recipes
+import training
 import vit_llama
 
 
@@ -34,6 +38,8 @@ def main():
     llm_blocks.write(out)
     vit_llama.write(out / "vit_llama", llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
     recipes.write(out)
+    layers.write(out)
+    training.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
 
     golden = [f for f in sorted(out.rglob("*")) if f.is_file() and f.suffix in (".safetensors", ".json", ".pth")]
     for file in golden:

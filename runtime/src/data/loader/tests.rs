@@ -90,19 +90,45 @@ fn a_damaged_file_is_replaced_and_told_of_once() {
 }
 
 #[test]
+fn a_damaged_file_is_left_out_where_no_sample_may_count_twice() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let set = drawn(folder.path());
+    let order = order::sequential(set.len());
+    // One in the first batch, all of the second, and the last of the last.
+    for i in [2, 5, 6, 7, 8, 9, 31] {
+        fs::write(set.place(i), "no image").expect("written");
+    }
+    let good: Vec<usize> = order.iter().copied().filter(|i| ![2, 5, 6, 7, 8, 9, 31].contains(i)).collect();
+    let damage = Arc::new(Damage::new());
+    // The second time the damage is known already.
+    for threads in [1, 4] {
+        let options = LoaderOptions { threads, damaged: Damaged::LeftOut, ..options() };
+        let loader = Loader::new(Arc::clone(&set), order.clone(), pipeline(), Arc::clone(&damage), options);
+        let batches: Vec<Batch> = loader.expect("a loader").map(|batch| batch.expect("a batch")).collect();
+        assert_eq!(batches.iter().map(Batch::len).collect::<Vec<_>>(), [4, 5, 5, 5, 5, 1]);
+        let seen: Vec<usize> = batches.iter().flat_map(|batch| batch.indices.clone()).collect();
+        assert_eq!(seen, good);
+        assert!(batches.iter().all(|batch| batch.images.len() == batch.len() * 3 * 144));
+    }
+    assert_eq!(damage.count(), 7);
+}
+
+#[test]
 fn a_set_without_one_good_file_fails() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let set = drawn(folder.path());
     for i in 0..set.len() {
         fs::write(set.place(i), "").expect("written");
     }
-    let damage = Arc::new(Damage::new());
-    let order = order::sequential(set.len());
-    let mut loader = Loader::new(Arc::clone(&set), order, pipeline(), damage, options()).expect("a loader");
-    let failure = loader.next().expect("an item").expect_err("all are damaged");
-    assert!(failure.what.contains("none of the 32 images"), "{failure}");
-    assert!(failure.notes[0].contains("is empty (0 bytes)"), "{failure}");
-    assert!(loader.next().is_none());
+    for damaged in [Damaged::Replaced, Damaged::LeftOut] {
+        let damage = Arc::new(Damage::new());
+        let (order, options) = (order::sequential(set.len()), LoaderOptions { damaged, ..options() });
+        let mut loader = Loader::new(Arc::clone(&set), order, pipeline(), damage, options).expect("a loader");
+        let failure = loader.next().expect("an item").expect_err("all are damaged");
+        assert!(failure.what.contains("none of the 32 images"), "{failure}");
+        assert!(failure.notes[0].contains("is empty (0 bytes)"), "{failure}");
+        assert!(loader.next().is_none());
+    }
 }
 
 #[test]

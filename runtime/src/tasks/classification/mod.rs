@@ -10,7 +10,7 @@ use lmv_compiler::config::{Call, Config};
 use lmv_compiler::graph::Graph;
 
 use super::{Batches, Examples, Opening, Task};
-use crate::data::{Damage, ImageSet, Loader, LoaderOptions, Pipeline, SynthImages, order, synth_images};
+use crate::data::{Damage, Damaged, ImageSet, Loader, LoaderOptions, Pipeline, SynthImages, order, synth_images};
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
 use crate::training::mix::{Mix, one_hot_smoothed};
@@ -36,7 +36,9 @@ pub struct Classification {
     mix: Option<Mix>,
     seeds: Seeds,
     threads: usize,
-    damage: Arc<Damage>,
+    /// Of each split its own: damage is remembered by index.
+    train_damage: Arc<Damage>,
+    val_damage: Arc<Damage>,
     input: Vec<usize>,
 }
 
@@ -85,7 +87,8 @@ impl Classification {
             mix: fields.map(recipe::mix).transpose()?.flatten(),
             seeds: Seeds::new(opening.seed),
             threads: opening.threads,
-            damage: Arc::new(Damage::new()),
+            train_damage: Arc::new(Damage::new()),
+            val_damage: Arc::new(Damage::new()),
             input,
         })
     }
@@ -161,8 +164,9 @@ impl Task for Classification {
             epoch,
             skip_batches: usize::try_from(skip).unwrap_or(usize::MAX),
             threads: self.threads,
+            damaged: Damaged::Replaced,
         };
-        let loader = Loader::new(set.clone(), order, self.train_pipeline.clone(), self.damage.clone(), options)?;
+        let loader = Loader::new(set.clone(), order, self.train_pipeline.clone(), self.train_damage.clone(), options)?;
         Ok(Box::new(loader.zip(skip..).map(move |(batch, step)| {
             let mut batch = batch?;
             self.fits(batch.size)?;
@@ -187,10 +191,12 @@ impl Task for Classification {
             seed: self.seeds.seed(),
             purpose: "eval".into(),
             threads: self.threads,
+            damaged: Damaged::LeftOut,
             ..LoaderOptions::default()
         };
         let order = order::sequential(self.val.len());
-        let loader = Loader::new(self.val.clone(), order, self.eval_pipeline.clone(), self.damage.clone(), options)?;
+        let loader =
+            Loader::new(self.val.clone(), order, self.eval_pipeline.clone(), self.val_damage.clone(), options)?;
         Ok(Box::new(loader.map(move |batch| {
             let batch = batch?;
             self.fits(batch.size)?;
@@ -215,6 +221,10 @@ impl Task for Classification {
     }
 
     fn damage(&self) -> Vec<String> {
-        self.damage.untold().iter().map(ToString::to_string).collect()
+        [&self.train_damage, &self.val_damage]
+            .into_iter()
+            .flat_map(|damage| damage.untold())
+            .map(|failure| failure.to_string())
+            .collect()
     }
 }
