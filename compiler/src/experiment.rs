@@ -86,11 +86,15 @@ impl Elaborator<'_> {
         let before = self.diagnostics.len();
         let model_at = self.model(id, settings);
         let model_is_sound = self.diagnostics.len() == before;
+        let broken_data = settings.get("data").is_some() && self.data.is_none();
+        if broken_data {
+            // The data would have told.
+            self.diagnostics.retain(|diagnostic| diagnostic.code != Code::UnknownInput);
+        }
         let mut train = settings.get("train").and_then(|train| self.train(train, &settings.changes("train")));
         let mut eval = settings.get("eval").map(|eval| self.eval_list(eval)).unwrap_or_default();
         let seed = settings.get("seed").and_then(|seed| self.seed(seed));
         self.without_a_base(settings);
-        let broken_data = settings.get("data").is_some() && self.data.is_none();
         if let (Some(model_at), false) = (model_at, broken_data) {
             if let Some((recipe, at)) = &mut train {
                 self.check_training(recipe, *at, model_at);
@@ -191,11 +195,17 @@ impl Elaborator<'_> {
                 fields.push((name.text.clone(), self.standing(ty, &env, at)?));
             }
         }
-        Some(Rc::new(Data { call, origin: at, fields }))
+        // What a file changes in the data of another is what the streams are due to.
+        let origin = changes.iter().rev().find_map(|change| change.of_at).unwrap_or(at);
+        Some(Rc::new(Data { call, origin, fields }))
     }
 
     /// A part of the library of the wanted kind; what is none is reported under `message`.
     fn part(&mut self, kind: &str, message: &str, value: Value, at: Origin) -> Option<Call> {
+        let quoted = match &value {
+            Value::Config(Config::Str(name)) => library::definition_names(kind).contains(name).then(|| name.clone()),
+            _ => None,
+        };
         let found = match value {
             Value::Definition(definition) if definition.sort() != kind => Value::Definition(definition).kind(),
             Value::Config(_) | Value::Definition(_) | Value::Error => match self.settled(value, at)? {
@@ -206,10 +216,15 @@ impl Elaborator<'_> {
         };
         let mut names = library::definition_names(kind);
         names.sort();
-        self.report(
-            Diagnostic::error(Code::WrongType, message, at, format!("this is {found}"))
+        self.report(match quoted {
+            Some(name) => Diagnostic::error(Code::WrongType, message, at, format!("this is {found}")).fix(
+                "names stand without quotes",
+                at,
+                name,
+            ),
+            None => Diagnostic::error(Code::WrongType, message, at, format!("this is {found}"))
                 .note(format!("the library has `{}`", names.join("`, `"))),
-        );
+        });
         None
     }
 
@@ -383,10 +398,14 @@ impl Elaborator<'_> {
             }
             Value::Error => return None,
             other => {
-                self.report(
-                    Diagnostic::error(Code::WrongType, "`train` is a recipe", at, format!("this is {}", other.kind()))
-                        .help("for example `train = deit(epochs = 300)`"),
-                );
+                let diagnostic =
+                    Diagnostic::error(Code::WrongType, "`train` is a recipe", at, format!("this is {}", other.kind()));
+                self.report(match other {
+                    Value::Config(Config::Str(name)) if is_name(&name) => {
+                        diagnostic.replace("names stand without quotes", at, name)
+                    }
+                    _ => diagnostic.help("for example `train = deit(epochs = 300)`"),
+                });
                 return None;
             }
         };
@@ -484,12 +503,19 @@ impl Elaborator<'_> {
                 continue;
             };
             if !of_kind(&value, kind) {
-                self.report(Diagnostic::error(
+                let diagnostic = Diagnostic::error(
                     Code::WrongType,
                     format!("`{name}` of a recipe is {}", kind_in_words(kind)),
                     value_at,
                     format!("this is {}", value.kind()),
-                ));
+                );
+                let single = *kind == "[augment]" && of_kind(&value, "augment");
+                self.report(match (single, self.sources.text(value_at)) {
+                    (true, text) if !text.is_empty() => {
+                        diagnostic.fix("one is a list of one", value_at, format!("[{text}]"))
+                    }
+                    _ => diagnostic,
+                });
                 sound = false;
             }
             let bounds = match name {
@@ -585,6 +611,11 @@ impl Elaborator<'_> {
             }
         }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(letter) && text.chars().all(|c| letter(c) || c.is_ascii_digit())
 }
 
 fn of_kind(value: &Config, kind: &str) -> bool {
