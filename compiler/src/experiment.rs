@@ -269,11 +269,13 @@ impl Elaborator<'_> {
                     let value = if told { self.model_input(input, data.as_deref(), input_at) } else { Value::Error };
                     names.push((input.name.text.clone(), value));
                 }
-                if names.iter().any(|(_, value)| matches!(value, Value::Error)) {
-                    return None;
-                }
+                let unknown = names.iter().any(|(_, value)| matches!(value, Value::Error));
                 let place = Place { env: Env::within(&place.env, names), scope: place.scope.clone() };
                 let output = self.block(body, &place);
+                if unknown {
+                    // What else is wrong in the body has been found; what comes out cannot be told.
+                    return None;
+                }
                 if !crate::elaborate::is_stream(&output) && !matches!(output, Value::Error) {
                     self.report(
                         Diagnostic::error(
