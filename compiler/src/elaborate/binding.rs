@@ -10,7 +10,6 @@ use super::{Elaborator, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::near::nearest;
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, Layer, Value};
 
@@ -65,18 +64,16 @@ impl Elaborator<'_> {
                     let slot = known.iter().position(|known| *known == name.text);
                     if slot.is_none() {
                         let at = Origin { file, span: name.span };
-                        let mut diagnostic = Diagnostic::error(
+                        let diagnostic = Diagnostic::error(
                             Code::UnknownArgument,
                             format!("`{}` has no argument `{}`", definition.name, name.text),
                             at,
                             "not one of its arguments",
                         );
-                        diagnostic = match nearest(&name.text, known.iter().copied()) {
-                            Some(_) => diagnostic.did_you_mean(&name.text, &known, at),
-                            None if known.is_empty() => diagnostic.note("it takes none"),
-                            None => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
-                        };
-                        self.report(diagnostic);
+                        self.report(diagnostic.did_you_mean_or(&name.text, &known, at, |diagnostic| match known[..] {
+                            [] => diagnostic.note("it takes none"),
+                            _ => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
+                        }));
                     }
                     slot
                 }
