@@ -6,6 +6,7 @@
 mod apply;
 mod arithmetic;
 mod binding;
+mod calls;
 mod definitions;
 mod eval;
 pub(crate) use eval::is_stream;

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 
 use lmv_grammar::ast::{Fact, ItemKind};
 
-use crate::experiment::Recipe;
 use crate::graph::{Graph, Parameter, StreamId};
 use crate::library;
 use crate::plan::{Node, Plan, SPLIT};
+use crate::recipe::Recipe;
 
 /// Bytes of a number; everything is f32.
 const BYTES: f64 = 4.0;
