@@ -59,11 +59,15 @@ impl Elaborator<'_> {
         let before = self.diagnostics.len();
         let model_at = self.model(id, settings);
         let model_is_sound = self.diagnostics.len() == before;
+        let broken_data = settings.get("data").is_some() && self.data.is_none();
+        if broken_data {
+            // The data would have told.
+            self.diagnostics.retain(|diagnostic| diagnostic.code != Code::UnknownInput);
+        }
         let mut train = settings.get("train").and_then(|train| self.train(train, &settings.changes("train")));
         let mut eval = settings.get("eval").map(|eval| self.eval_list(eval)).unwrap_or_default();
         let seed = settings.get("seed").and_then(|seed| self.seed(seed));
         self.without_a_base(settings);
-        let broken_data = settings.get("data").is_some() && self.data.is_none();
         if let (Some(model_at), false) = (model_at, broken_data) {
             if let Some((recipe, at)) = &mut train {
                 self.check_training(recipe, *at, model_at);
@@ -251,11 +255,13 @@ impl Elaborator<'_> {
                     let value = if told { self.model_input(input, data.as_deref(), input_at) } else { Value::Error };
                     names.push((input.name.text.clone(), value));
                 }
-                if names.iter().any(|(_, value)| matches!(value, Value::Error)) {
-                    return None;
-                }
+                let unknown = names.iter().any(|(_, value)| matches!(value, Value::Error));
                 let place = Place { env: Env::within(&place.env, names), scope: place.scope.clone() };
                 let output = self.block(body, &place);
+                if unknown {
+                    // What else is wrong in the body has been found; what comes out cannot be told.
+                    return None;
+                }
                 if !crate::elaborate::is_stream(&output) && !matches!(output, Value::Error) {
                     self.report(
                         Diagnostic::error(

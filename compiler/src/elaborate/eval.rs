@@ -467,6 +467,11 @@ impl Elaborator<'_> {
         }
     }
 
+    /// Whether a name in reach stands for a stream.
+    pub(super) fn is_stream_name(&self, name: &str, place: &Place) -> bool {
+        place.env.get(name).is_some_and(is_stream)
+    }
+
     /// A pipe that begins with a stream runs; one that begins with a layer is a layer.
     fn pipe(&mut self, steps: &[Expr], place: &Place, at: Origin) -> Value {
         let Some((first, rest)) = steps.split_first() else { return Value::Error };
@@ -484,6 +489,21 @@ impl Elaborator<'_> {
         for step in rest {
             let step_at = Origin { file: at.file, span: step.span };
             let value = self.eval(step, place);
+            if is_stream(&value) {
+                let text = self.sources.text(step_at);
+                let before = Origin { file: at.file, span: first.span };
+                let piped = format!("{text} >> {}", self.sources.text(before));
+                let diagnostic = Diagnostic::error(
+                    Code::NotALayer,
+                    "a pipe begins with its stream",
+                    step_at,
+                    "this is a stream, and takes nothing",
+                );
+                return self.report(match rest.len() {
+                    1 => diagnostic.replace("what flows stands first", at, piped),
+                    _ => diagnostic.help(format!("what flows stands first: `{piped} >> …`")),
+                });
+            }
             values.push(at_step(value, step_at));
         }
         if broken {
@@ -515,6 +535,7 @@ fn at_step(value: Value, at: Origin) -> Value {
         Value::Definition(definition) if definition.sort() == "layer" => {
             Layer::configured(LayerKind::Pipe(vec![Value::Definition(definition)]), at)
         }
+        llm @ (Value::Llm(_) | Value::LlmLayers(_)) => Layer::configured(LayerKind::Pipe(vec![llm]), at),
         other => other,
     }
 }
