@@ -87,7 +87,11 @@ fn told(path: &Path, change: &Change, context: &Context) -> Result<(), Exit> {
     let file = path.display();
     match context.message_format {
         MessageFormat::Human => {
-            context.remark(&format!("fixed[{code}]: {file}:{line}:{column}: `{before}` is now `{after}`"));
+            let what = match before.as_str() {
+                "" => format!("put in `{}`", after.trim()),
+                before => format!("`{before}` is now `{after}`"),
+            };
+            context.remark(&format!("fixed[{code}]: {file}:{line}:{column}: {what}"));
             Ok(())
         }
         MessageFormat::Json => context.print(&format!(

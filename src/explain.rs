@@ -1,75 +1,117 @@
 //! `lmvc explain CODE|NAME`
 
 use lmv_compiler::codes::{Code, PAGES};
-use lmv_compiler::library::{self, Declaration, Module};
+use lmv_compiler::library::{self, Module};
+use lmv_compiler::manual::{Argument, Entry, entries};
+use lmv_compiler::vocabulary;
 
 use crate::context::{Context, Exit, Message, Paint};
 use crate::spec::nearest;
 
-/// Explain an error code, a name of the library, or one of its modules
+/// The longest line, and where the second column begins.
+const WIDTH: usize = 100;
+const INDENT: usize = 10;
+
+/// Explain an error code, a name of the library, one of its modules, or a word of the language
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A code as in `error[E0301]`, a name as `linear` or `vision.vit.block`, or a module as `vision.vit`
+    /// A code as in `error[E0301]`, a name as `linear` or `vision.vit.block`, a module as `vision.vit`, or a word as
+    /// `frozen`
     #[arg(value_name = "CODE|NAME")]
     what: String,
 }
 
-/// Prints the code's page, or the name's declaration with its documentation.
+/// Prints the code's page, the word's paragraph, or the name's declaration with its documentation.
 pub fn run(args: &Args, context: &Context) -> Exit {
     let (what, color) = (args.what.trim(), context.stdout_color);
     if let Some(page) = Code::page(what) {
         return context.print(&highlighted(page.text, color)).into();
     }
+    if let Some(word) = vocabulary::find(what) {
+        let text = format!("{}\n\n{}\n", Paint::Strong.on(word.word, color), word.text);
+        return context.print(&text).into();
+    }
     if let Some(module) = library::modules().iter().find(|module| module.path == what) {
         return context.print(&listed(module, color)).into();
     }
-    match library::declarations(what).as_slice() {
+    let named: Vec<&Entry> = entries().iter().filter(|entry| entry.name == what || entry.path() == what).collect();
+    match named.as_slice() {
         [] => context.wrong_command(&unknown(what)),
         [only] => context.print(&declared(only, color)).into(),
         several => {
             let mut text = format!("{} modules of the library have a `{what}`:\n\n", several.len());
-            for declaration in several {
-                text += &format!("{}\n", in_one_line(declaration, color));
+            for entry in several {
+                text += &format!("{}\n", in_one_line(entry, color));
             }
-            text += &format!("\n`lmvc explain {}.{what}` prints one of them.\n", several[0].module.path);
+            text += &format!("\n`lmvc explain {}` prints one of them.\n", several[0].path());
             context.print(&text).into()
         }
     }
 }
 
-/// A declaration with its documentation, and how it is imported.
-fn declared(declaration: &Declaration, color: bool) -> String {
-    let Declaration { module, name, written, doc, in_prelude, not_yet_run } = declaration;
+/// A declaration with its documentation, how it is imported, and what it has to do with others.
+fn declared(entry: &Entry, color: bool) -> String {
     let mut text = String::new();
-    if let Some(doc) = doc {
+    if let Some(doc) = entry.doc {
         text += &format!("{}\n\n", doc.trim());
     }
-    text += &format!("{}\n\n", Paint::Strong.on(written, color));
-    if *not_yet_run {
+    text += &format!("{}\n\n", Paint::Strong.on(entry.written, color));
+    if entry.not_yet_run {
         text += "It cannot run yet: it is declared, and its part in Rust is not written.\n\n";
     }
-    let import = match in_prelude {
-        true => String::new(),
-        false => format!("use {} {{ {name} }}\n\n", module.path),
-    };
-    text + &import + &format!("{}\n", Paint::Faint.on(&module.file, color))
+    if !entry.in_prelude && entry.kind != "names" {
+        text += &format!("use {} {{ {} }}\n\n", entry.module().path, entry.name);
+    }
+    let mut facts: Vec<(&str, Vec<String>)> = Vec::new();
+    let needed = |argument: &&Argument| argument.default.is_none();
+    let names = |arguments: Vec<&Argument>| arguments.into_iter().map(|argument| argument.name.to_owned()).collect();
+    if entry.kind != "names" {
+        facts.push(("needs", names(entry.arguments.iter().filter(needed).collect())));
+        facts.push(("may have", names(entry.arguments.iter().filter(|argument| !needed(argument)).collect())));
+    }
+    facts.push(("takes", entry.takes.iter().map(|ty| (*ty).to_owned()).collect()));
+    facts.push(("gives", entry.gives.iter().map(|ty| (*ty).to_owned()).collect()));
+    facts.push(("owns", entry.owns.iter().map(|tensor| format!("{} {}", tensor.name, tensor.shape)).collect()));
+    facts.push(("made of", entry.uses()));
+    facts.push(("used by", entry.used_by()));
+    for (title, fact) in facts.into_iter().filter(|(_, fact)| !fact.is_empty()) {
+        text += &wrapped(title, &fact, color);
+    }
+    text + &format!("\n{}\n", Paint::Faint.on(&entry.module().file, color))
+}
+
+/// A titled list in lines of at most [`WIDTH`].
+fn wrapped(title: &str, items: &[String], color: bool) -> String {
+    let mut lines = vec![String::new()];
+    for (index, item) in items.iter().enumerate() {
+        let item = if index + 1 == items.len() { item.clone() } else { format!("{item},") };
+        let last = lines.len() - 1;
+        if !lines[last].is_empty() && INDENT + lines[last].chars().count() + 1 + item.chars().count() > WIDTH {
+            lines.push(item);
+            continue;
+        }
+        if !lines[last].is_empty() {
+            lines[last].push(' ');
+        }
+        lines[last] += &item;
+    }
+    let title = Paint::Faint.on(&format!("{title:<INDENT$}"), color);
+    format!("{title}{}\n", lines.join(&format!("\n{:INDENT$}", "")))
 }
 
 /// A module's documentation and what it declares, a line each.
 fn listed(module: &'static Module, color: bool) -> String {
     let mut text = module.tree().doc.iter().map(|doc| format!("{}\n\n", doc.trim())).collect::<String>();
-    let names = module.named().map(|(name, _)| format!("{}.{}", module.path, name.text));
-    for declaration in names.flat_map(|name| library::declarations(&name)) {
-        text += &format!("{}\n", in_one_line(&declaration, color));
+    for entry in entries().iter().filter(|entry| entry.module().path == module.path) {
+        text += &format!("{}\n", in_one_line(entry, color));
     }
     text + &format!("\n{}\n", Paint::Faint.on(&module.file, color))
 }
 
 /// `vision.vit.block  A pre-norm transformer block.`
-fn in_one_line(declaration: &Declaration, color: bool) -> String {
-    let path = format!("{}.{}", declaration.module.path, declaration.name);
-    let first = declaration.doc.and_then(|doc| doc.trim().lines().next()).unwrap_or_default();
-    format!("{}  {first}", Paint::Strong.on(&path, color))
+fn in_one_line(entry: &Entry, color: bool) -> String {
+    let first = entry.doc.and_then(|doc| doc.trim().lines().next()).unwrap_or_default();
+    format!("{}  {first}", Paint::Strong.on(&entry.path(), color))
 }
 
 fn unknown(what: &str) -> Message {
@@ -84,10 +126,12 @@ fn unknown(what: &str) -> Message {
                 false => name.text.clone(),
             })
         });
-        let known: Vec<String> = names.chain(modules().map(|module| module.path.clone())).collect();
+        let words = vocabulary::words().map(|word| word.word.to_owned());
+        let known: Vec<String> = names.chain(modules().map(|module| module.path.clone())).chain(words).collect();
         nearest(what, known.iter().map(String::as_str)).into_iter().map(str::to_owned).collect()
     };
-    let message = Message::error(format!("`{what}` is neither an error code nor a name of the library"));
+    let message =
+        Message::error(format!("`{what}` is no error code, no name of the library and no word of the language"));
     match near.as_slice() {
         [] => message.help("codes stand in messages: `error[E0301]`; names are those of stdlib/"),
         near => message.help(format!("did you mean `{}`?", near[..near.len().min(3)].join("`, `"))),

@@ -10,6 +10,7 @@ mod definitions;
 mod eval;
 pub(crate) use eval::is_stream;
 mod matching;
+pub(crate) use matching::Bindings;
 mod node;
 mod signature;
 mod words;

@@ -191,11 +191,17 @@ impl Elaborator<'_> {
                 fields.push((name.text.clone(), self.standing(ty, &env, at)?));
             }
         }
-        Some(Rc::new(Data { call, origin: at, fields }))
+        // What a file changes in the data of another is what the streams are due to.
+        let origin = changes.iter().rev().find_map(|change| change.of_at).unwrap_or(at);
+        Some(Rc::new(Data { call, origin, fields }))
     }
 
     /// A part of the library of the wanted kind; what is none is reported under `message`.
     fn part(&mut self, kind: &str, message: &str, value: Value, at: Origin) -> Option<Call> {
+        let quoted = match &value {
+            Value::Config(Config::Str(name)) => library::definition_names(kind).contains(name).then(|| name.clone()),
+            _ => None,
+        };
         let found = match value {
             Value::Definition(definition) if definition.sort() != kind => Value::Definition(definition).kind(),
             Value::Config(_) | Value::Definition(_) | Value::Error => match self.settled(value, at)? {
@@ -206,10 +212,15 @@ impl Elaborator<'_> {
         };
         let mut names = library::definition_names(kind);
         names.sort();
-        self.report(
-            Diagnostic::error(Code::WrongType, message, at, format!("this is {found}"))
+        self.report(match quoted {
+            Some(name) => Diagnostic::error(Code::WrongType, message, at, format!("this is {found}")).fix(
+                "names stand without quotes",
+                at,
+                name,
+            ),
+            None => Diagnostic::error(Code::WrongType, message, at, format!("this is {found}"))
                 .note(format!("the library has `{}`", names.join("`, `"))),
-        );
+        });
         None
     }
 
@@ -383,10 +394,14 @@ impl Elaborator<'_> {
             }
             Value::Error => return None,
             other => {
-                self.report(
-                    Diagnostic::error(Code::WrongType, "`train` is a recipe", at, format!("this is {}", other.kind()))
-                        .help("for example `train = deit(epochs = 300)`"),
-                );
+                let diagnostic =
+                    Diagnostic::error(Code::WrongType, "`train` is a recipe", at, format!("this is {}", other.kind()));
+                self.report(match other {
+                    Value::Config(Config::Str(name)) if is_name(&name) => {
+                        diagnostic.replace("names stand without quotes", at, name)
+                    }
+                    _ => diagnostic.help("for example `train = deit(epochs = 300)`"),
+                });
                 return None;
             }
         };
@@ -484,12 +499,19 @@ impl Elaborator<'_> {
                 continue;
             };
             if !of_kind(&value, kind) {
-                self.report(Diagnostic::error(
+                let diagnostic = Diagnostic::error(
                     Code::WrongType,
                     format!("`{name}` of a recipe is {}", kind_in_words(kind)),
                     value_at,
                     format!("this is {}", value.kind()),
-                ));
+                );
+                let single = *kind == "[augment]" && of_kind(&value, "augment");
+                self.report(match (single, self.sources.text(value_at)) {
+                    (true, text) if !text.is_empty() => {
+                        diagnostic.fix("one is a list of one", value_at, format!("[{text}]"))
+                    }
+                    _ => diagnostic,
+                });
                 sound = false;
             }
             let bounds = match name {
@@ -585,6 +607,11 @@ impl Elaborator<'_> {
             }
         }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(letter) && text.chars().all(|c| letter(c) || c.is_ascii_digit())
 }
 
 fn of_kind(value: &Config, kind: &str) -> bool {

@@ -24,6 +24,7 @@ pub mod files;
 pub mod fix;
 pub mod graph;
 pub mod library;
+pub mod manual;
 mod measures;
 mod modules;
 mod near;
@@ -33,6 +34,7 @@ pub mod size;
 pub mod source;
 mod value;
 mod variants;
+pub mod vocabulary;
 
 use std::sync::Arc;
 
@@ -206,6 +208,7 @@ pub fn check(spec: &Spec<'_>) -> Compiled {
         found.retain(|diagnostic| !of_what_is_missing.contains(&diagnostic.code));
     }
     diagnostics.append(&mut found);
+    diagnostics.truncate(elaborate::MOST_ERRORS);
     diagnostics.sort_by_key(|diagnostic| {
         diagnostic.labels.first().map_or((true, FileId(usize::MAX), 0), |label| {
             (label.origin.file != file, label.origin.file, label.origin.span.start)

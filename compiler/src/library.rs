@@ -202,46 +202,6 @@ pub fn name_tables() -> Vec<NameTable> {
         .collect()
 }
 
-/// A declaration of the library as it is written.
-pub struct Declaration {
-    /// The module that it stands in.
-    pub module: &'static Module,
-    /// Its name.
-    pub name: &'static str,
-    /// Its text.
-    pub written: &'static str,
-    /// Its documentation.
-    pub doc: Option<&'static str>,
-    /// Whether it is seen without a `use`.
-    pub in_prelude: bool,
-    /// Whether its part in Rust is not written yet.
-    pub not_yet_run: bool,
-}
-
-/// What the library declares under a name, for `lmvc explain NAME`: under `vit` in every module, under
-/// `vision.vit.vit` in that one.
-pub fn declarations(name: &str) -> Vec<Declaration> {
-    let (module, name) = match name.rsplit_once('.') {
-        Some((module, name)) => (Some(module), name),
-        None => (None, name),
-    };
-    let mut found = Vec::new();
-    for (at, within) in modules().iter().enumerate().filter(|(_, within)| module.is_none_or(|path| within.path == path))
-    {
-        for (declared, item) in within.named().filter(|(declared, _)| declared.text == name) {
-            found.push(Declaration {
-                module: within,
-                name: &declared.text,
-                written: within.text.get(item.span.start..item.span.end).unwrap_or("").trim_end(),
-                doc: item.doc.as_deref(),
-                in_prelude: prelude().values().any(|(module, there)| *module == at && *there == name),
-                not_yet_run: is_unwritten(item),
-            });
-        }
-    }
-    found
-}
-
 /// Adds the library to the sources: its module number i is the file number i.
 pub(crate) fn load(sources: &mut Sources) {
     for module in modules() {

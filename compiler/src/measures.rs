@@ -6,7 +6,7 @@ use lmv_grammar::ast::{Name, Span, Type, TypeKind};
 use crate::codes::Code;
 use crate::config::{Call, Config, On};
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::Elaborator;
+use crate::elaborate::{Bindings, Elaborator};
 use crate::experiment::Recipe;
 use crate::graph::{Port, Stream};
 use crate::near::nearest;
@@ -98,15 +98,16 @@ impl Elaborator<'_> {
         let env = Env::within(&Env::top(definition.file), arguments);
         let taken = definition.signature().and_then(|signature| signature.input.as_ref()).map(|ty| &ty.kind);
         let named = |part: &Type| matches!(part.kind, TypeKind::Record(_));
+        let mut bindings = Bindings::default();
         measure.call.on = match taken {
-            Some(TypeKind::Record(parts)) => self.by_names(&name, &[(None, parts)], &env, at, model_at),
+            Some(TypeKind::Record(parts)) => self.by_names(&name, &[(None, parts)], &mut bindings, &env, at, model_at),
             Some(TypeKind::Tuple(parts)) => match parts.as_slice() {
                 [Type { kind: TypeKind::Record(given), .. }, Type { kind: TypeKind::Record(target), .. }] => {
                     let parts = [(Some(Side::Model), given), (Some(Side::Data), target)];
-                    self.by_names(&name, &parts, &env, at, model_at)
+                    self.by_names(&name, &parts, &mut bindings, &env, at, model_at)
                 }
                 [given, target] if !named(given) && !named(target) => {
-                    self.output_and_target(measure, given, target, &env, model_at)
+                    self.output_and_target(measure, given, target, &mut bindings, &env, model_at)
                 }
                 _ => None,
             },
@@ -115,6 +116,9 @@ impl Elaborator<'_> {
             }
             None => None,
         };
+        if measure.call.on.is_some() {
+            self.bounds_of_a_measure(&definition, &measure.call.arguments, &bindings, at);
+        }
     }
 
     /// `[1] -> [1]`: a loss of an output that is held against nothing.
@@ -140,12 +144,12 @@ impl Elaborator<'_> {
         &mut self,
         measure: &str,
         parts: &[(Option<Side>, &Vec<(Name, Type)>)],
+        bindings: &mut Bindings,
         env: &EnvRef,
         at: Origin,
         model_at: Origin,
     ) -> Option<On> {
         let data = self.data.clone()?;
-        let mut bindings = Default::default();
         let mut on = On { outputs: Vec::new(), fields: Vec::new() };
         let parts =
             parts.iter().flat_map(|(side, parts)| parts.iter().map(|(name, ty)| (*side, name.text.as_str(), ty)));
@@ -182,7 +186,7 @@ impl Elaborator<'_> {
                     return None;
                 }
             };
-            if let Err(mismatch) = self.match_tensor(ty, &stream, &mut bindings, env)? {
+            if let Err(mismatch) = self.match_tensor(ty, &stream, bindings, env)? {
                 let mut diagnostic = Diagnostic::error(
                     Code::Measure,
                     format!("`{part}` is not what `{measure}` takes"),
@@ -206,6 +210,7 @@ impl Elaborator<'_> {
         measure: &Measure,
         given: &Type,
         target: &Type,
+        bindings: &mut Bindings,
         env: &EnvRef,
         model_at: Origin,
     ) -> Option<On> {
@@ -274,8 +279,7 @@ impl Elaborator<'_> {
                 return None;
             }
         };
-        let mut bindings = Default::default();
-        if let Err(mismatch) = self.match_tensor(given, &stream, &mut bindings, env)? {
+        if let Err(mismatch) = self.match_tensor(given, &stream, bindings, env)? {
             let end = Origin { file: model_at.file, span: Span::new(model_at.span.end, model_at.span.end) };
             let a_number_a_class = wants_label && mismatch.expected == "[classes]";
             let takes = if a_number_a_class {
@@ -294,7 +298,7 @@ impl Elaborator<'_> {
             self.report(diagnostic);
             return None;
         }
-        if let Err(mismatch) = self.match_tensor(target, &target_stream, &mut bindings, env)? {
+        if let Err(mismatch) = self.match_tensor(target, &target_stream, bindings, env)? {
             let diagnostic = match (stream.shape.0.first(), &target_stream.classes) {
                 (Some(Dim::Known(gives)), Some(Dim::Known(has))) if wants_label => Diagnostic::error(
                     Code::Classes,

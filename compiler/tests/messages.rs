@@ -1,13 +1,15 @@
 //! Messages as a user sees them. `INSTA_UPDATE=always cargo test` writes them anew; read the difference before it is kept.
 
-use lmv_compiler::compile;
+mod programs;
+
+use programs::check;
 
 /// One snapshot: its name, the program, and how its messages are shown.
 macro_rules! shows {
     ($($name:ident: $program:expr;)*) => {$(
         #[test]
         fn $name() {
-            let compiled = compile("spec.lmv", $program, &[]);
+            let compiled = check("spec.lmv", $program);
             assert!(!compiled.diagnostics.is_empty(), "nothing is wrong");
             let shown: Vec<String> =
                 compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
@@ -21,7 +23,7 @@ macro_rules! tells {
     ($($name:ident: $program:expr;)*) => {$(
         #[test]
         fn $name() {
-            let compiled = compile("spec.lmv", $program, &[]);
+            let compiled = check("spec.lmv", $program);
             let told: Vec<String> =
                 compiled.diagnostics.iter().map(|d| format!("{:#}", d.to_json(&compiled.sources))).collect();
             insta::assert_snapshot!(stringify!($name), told.join("\n"));
@@ -49,6 +51,10 @@ shows! {
     python_s_false: "model = vit_small >> linear(384, 384, bias = False) >> head\n";
     a_layer_by_way_of_itself: "layer deep(d) : [.., d] -> [.., d] { linear(d, d) >> deep(d) }\nmodel = vit_small >> deep(384) >> head\n";
     a_probability_above_one: "model = vit(d = 384, heads = 6, drop_path = 1.5) >> head\n";
+    files_in_a_circle: "use \"./a.lmv\" { x }\nmodel = vit_small >> linear(384, x) >> head\n// file: a.lmv\nuse \"./b.lmv\" { y }\nlet x = y\n// file: b.lmv\nuse \"./a.lmv\" { x }\nlet y = 384\n";
+    a_name_that_is_to_be_imported: "//! METER.\n\nmodel(image : [3, 288, 288]) { image >> clip_vit_b32(image = 288) }\n";
+    a_variant_that_breaks_the_model_of_its_base: "use \"./base.lmv\"\nvariant small_images { data.image = 64 }\n// file: base.lmv\nmodel = vit_small >> head\ndata = imagenet\n";
+    a_family_whose_blocks_are_all_too_wide: "let around(middle) = vit_small >> linear(384, 2048) >> middle >> head\nvariant layer for i in 0..32 { model = around(frozen(llama7b.layer[i])) }\n";
     rounds_without_end: "model = vit_small >> repeat(10**12) { linear(384, 384) } >> head\n";
 }
 

@@ -2,19 +2,29 @@
 
 use std::time::{Duration, Instant};
 
-use lmv_compiler::compile;
+use std::collections::BTreeMap;
+
+use lmv_compiler::{Compiled, Spec, Which, check};
 use proptest::prelude::*;
 
 /// Compiles and shows everything; the number of errors.
 fn survives(text: &str) -> usize {
+    survives_with(text, &BTreeMap::from([("a.lmv".to_owned(), SPEC.to_owned())]))
+}
+
+/// The same of a spec that may import these files.
+fn survives_with(text: &str, files: &BTreeMap<String, String>) -> usize {
     let start = Instant::now();
-    let compiled = compile("spec.lmv", text, &[]);
+    let compiled: Compiled = check(&Spec { name: "spec.lmv", text, files, overrides: &[], which: Which::All });
     for diagnostic in &compiled.diagnostics {
         let shown = diagnostic.render(&compiled.sources, false);
         assert!(!shown.is_empty());
         diagnostic.to_json(&compiled.sources);
     }
-    assert_eq!(compiled.experiment.is_some(), compiled.diagnostics.is_empty(), "{text}");
+    let right = compiled.experiment.is_some() || !compiled.variants.is_empty();
+    assert!(compiled.experiment.is_none() || compiled.diagnostics.is_empty(), "{text}");
+    assert!(right || !compiled.diagnostics.is_empty(), "{text}");
+    compiled.folder();
     let took = start.elapsed();
     // Two bounds beyond what any case takes alone, for a machine that does other things as well.
     assert!(took < Duration::from_secs(20), "took {took:?}: {}", text.chars().take(200).collect::<String>());
@@ -79,6 +89,44 @@ fn definitions_inside_one_another_in_deep_brackets() {
     );
     survives("let f(g) = g(g)\nlet h(g) = f(f(g))\nmodel = vit_small >> h(h) >> head\n");
     survives(&format!("model = vit_small >> {}gelu{} >> head\n", "residual(".repeat(90), ")".repeat(90)));
+}
+
+#[test]
+fn variants_without_number() {
+    let around = "let around(n) = vit_small >> repeat(n) { linear(384, 384) } >> head\n";
+    for family in [
+        "variant a for i in 0..10**18 { model = around(i) }",
+        "variant a for i in 0 - 10**18..10**18 { model = around(i) }",
+        "variant a for i in 0..1000 { model = around(10**4) }",
+        "variant a for i in 0..1000 { model = around(10**18) }",
+        "variant a for i in 0..a { model = around(i) }",
+        "variant a for i in [i] { model = around(i) }",
+    ] {
+        assert!(survives(&format!("{around}{family}\n")) > 0, "{family}");
+    }
+    assert_eq!(survives(&format!("{around}variant a for i in 0..1000 {{ model = around(1) }}\n")), 0);
+    let many = chain(3_000, |i, before| format!("variant a{i} {{ model = around({}) }}\n", before % 3));
+    survives(&format!("{around}{many}"));
+}
+
+#[test]
+fn files_without_number() {
+    let files = |line: &dyn Fn(usize) -> String| -> BTreeMap<String, String> {
+        (0..500).map(|i| (format!("f{i}.lmv"), line(i))).collect()
+    };
+    // In a row, in a circle, and each the two before it.
+    let row = files(&|i| format!("use \"./f{}.lmv\"\nlet a{i} = 1\n", i + 1));
+    assert!(survives_with("use \"./f0.lmv\"\nmodel = vit_small >> head\n", &row) > 0);
+    let round = files(&|i| format!("use \"./f{}.lmv\"\n", (i + 1) % 20));
+    assert!(survives_with("use \"./f0.lmv\"\nmodel = vit_small >> head\n", &round) > 0);
+    let two = files(&|i| match i {
+        0 | 1 => format!("model = vit_small >> head\nlet a{i} = 1\nvariant v{i} {{ seed = 1 }}\n"),
+        _ => format!("use \"./f{}.lmv\"\nuse \"./f{}.lmv\"\nlet a{i} = 1\nmodel = vit_small >> head\n", i - 1, i - 2),
+    });
+    assert_eq!(survives_with("use \"./f30.lmv\"\nlet b = a0 + a30\n", &two), 0);
+    let all = chain(499, |i, _| format!("use \"./f{i}.lmv\" {{ a{i} }}\n"));
+    let apart = files(&|i| format!("let a{i} = 1\n"));
+    assert_eq!(survives_with(&format!("{all}{all}model = vit_small >> head\n"), &apart), 100);
 }
 
 #[test]
@@ -159,6 +207,11 @@ llm tiny = opt(dim = 64, heads = 4, ffn = 128, layers = 2)
 data = imagenet(root = path("imagenet"))
 train = deit(epochs = 300, batch = 1024)
 eval = [top1, top5]
+use vision.vit { block as vit_block }
+train.epochs = 100
+variant short { train.epochs = 10 }
+variant at for i in 30..32 { model = vit_small >> around(random(gelu)) >> head
+  data.image = 224 }
 "#;
 
 /// The words of a text, brackets and commas by themselves.
@@ -174,7 +227,8 @@ fn word() -> impl Strategy<Value = String> {
     let mut known = words(SPEC);
     known.extend(words(
         "co x input repeat ( 3 ) { 0 - 1 10**18 1e308 \"a\" trainable ( random ( pretrained path when max min residual \
-         attention ( with as or .. -> ? * / ** - + recipe extern layer names let seed shapes adamw cosine mixup true data.classes",
+         attention ( with as or .. -> ? * / ** - + recipe extern layer names let seed shapes adamw \
+         use ./a.lmv \"./a.lmv\" { variant v for i in 0..3 train.lr data.image _private cosine mixup true data.classes",
     ));
     prop::sample::select(known)
 }

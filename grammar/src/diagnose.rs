@@ -219,6 +219,9 @@ impl<'s> Failure<'s> {
         if let Some(help) = self.help_of_use(text) {
             return Some(help);
         }
+        if let Some(help) = self.help_of_repeat() {
+            return Some(help);
+        }
         let expects_expr = self.tried.iter().any(|rule| word_of(*rule) == Some("an expression"));
         let after_value = previous.is_some_and(ends_value) && self.expects(Rule::pipe);
         let begins_value = matches!(here.kind, TokenKind::Word | TokenKind::Number | TokenKind::Text | TokenKind::Open);
@@ -283,6 +286,20 @@ impl<'s> Failure<'s> {
             _ => return None,
         };
         Some(help.to_owned())
+    }
+
+    /// `repeat(2, block(8, 2))` and `repeat 2 { … }`: what is repeated stands in braces, behind the count.
+    fn help_of_repeat(&self) -> Option<String> {
+        let before = &self.tokens[..self.before];
+        let open = open_at_end(self.source, before).last().copied();
+        let called = match open {
+            Some(open) if open.text(self.source) == "(" => {
+                before.iter().rev().find(|token| token.span.end <= open.span.start)
+            }
+            _ => None,
+        };
+        let repeated = called.or(before.last()).is_some_and(|token| token.text(self.source) == "repeat");
+        repeated.then(|| "what is repeated stands in braces: `repeat(2) { … }`, or `repeat(2, i) { … }`".to_owned())
     }
 
     fn next_is_number(&self) -> bool {

@@ -234,6 +234,12 @@ fn facts(checked: &Checked, total: &Sum, batch: usize) -> Vec<(&'static str, Str
     if let Some(seed) = experiment.seed {
         facts.push(("seed", seed.to_string()));
     }
+    let variants = &checked.compiled.variants;
+    if !variants.is_empty() {
+        let first = variants.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if variants.len() > 8 { format!(" and {} more", variants.len() - 8) } else { String::new() };
+        facts.push(("variants", format!("{first}{more}")));
+    }
     facts
 }
 

@@ -100,6 +100,16 @@ impl Elaborator<'_> {
                     at,
                     format!("these are {} and {}", a.kind(), b.kind()),
                 );
+                let layer = match sign {
+                    "+" => Some("add"),
+                    "-" => Some("subtract"),
+                    "*" => Some("multiply"),
+                    _ => None,
+                };
+                if let (Value::Stream(_), Value::Stream(_), Some(layer)) = (&a, &b, layer) {
+                    diagnostic =
+                        diagnostic.help(format!("for streams it is a layer of two inputs: `(a, b) >> {layer}`"));
+                }
                 if layers {
                     diagnostic = diagnostic.help(
                         "`f >> g` runs one layer after the other; `residual(f)` adds a layer's output to its input",

@@ -1,14 +1,15 @@
 //! Arguments to parameters: by position, then by name, then by default.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lmv_grammar::ast::{Arg, Comparison, Expr, ExprKind, Fact, ItemKind};
 
+use super::matching::{Bindings, as_value};
 use super::{Elaborator, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::near::nearest;
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, Layer, Value};
 
@@ -63,18 +64,16 @@ impl Elaborator<'_> {
                     let slot = known.iter().position(|known| *known == name.text);
                     if slot.is_none() {
                         let at = Origin { file, span: name.span };
-                        let mut diagnostic = Diagnostic::error(
+                        let diagnostic = Diagnostic::error(
                             Code::UnknownArgument,
                             format!("`{}` has no argument `{}`", definition.name, name.text),
                             at,
                             "not one of its arguments",
                         );
-                        diagnostic = match nearest(&name.text, known.iter().copied()) {
-                            Some(_) => diagnostic.did_you_mean(&name.text, &known, at),
-                            None if known.is_empty() => diagnostic.note("it takes none"),
-                            None => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
-                        };
-                        self.report(diagnostic);
+                        self.report(diagnostic.did_you_mean_or(&name.text, &known, at, |diagnostic| match known[..] {
+                            [] => diagnostic.note("it takes none"),
+                            _ => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
+                        }));
                     }
                     slot
                 }
@@ -225,6 +224,21 @@ impl Elaborator<'_> {
             }
         }
         hold
+    }
+
+    /// The same for a loss or a metric, once the dims are known of what it is taken of.
+    pub(crate) fn bounds_of_a_measure(
+        &mut self,
+        definition: &Rc<Definition>,
+        arguments: &BTreeMap<String, Config>,
+        bindings: &Bindings,
+        call: Origin,
+    ) -> bool {
+        let arguments = arguments.iter().map(|(name, value)| (name.clone(), Value::Config(value.clone())));
+        let dims = bindings.dims.iter().map(|(name, dim)| (name.clone(), as_value(dim)));
+        let bound: Vec<Bound> =
+            arguments.chain(dims).map(|(name, value)| Bound { name, value, written: None }).collect();
+        self.requirements_hold(definition, &bound, call)
     }
 
     /// An expression over the arguments as a number, if it is one already.

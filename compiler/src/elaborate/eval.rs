@@ -481,10 +481,15 @@ impl Elaborator<'_> {
                 {
                     return self.override_block(llm, *first, *end, overrides, args, place, at);
                 }
-                self.report(
-                    Diagnostic::error(Code::WrongType, format!("{} cannot be called", other.kind()), at, "called here")
-                        .note("a call configures a layer; a pipe applies it: `x >> f(384)`"),
-                )
+                let diagnostic =
+                    Diagnostic::error(Code::WrongType, format!("{} cannot be called", other.kind()), at, "called here");
+                self.report(match (&other, args) {
+                    (Value::LlmLayers(llm), [Arg { name: None, value }]) => {
+                        let index = self.sources.text(Origin { file: at.file, span: value.span });
+                        diagnostic.fix("a block is picked in brackets", at, format!("{}.layer[{index}]", llm.name))
+                    }
+                    _ => diagnostic.note("a call configures a layer; a pipe applies it: `x >> f(384)`"),
+                })
             }
         }
     }
@@ -788,6 +793,10 @@ fn at_step(value: Value, at: Origin) -> Value {
         Value::Layer(layer) => Value::Layer(Rc::new(Layer { origin: at, ..(*layer).clone() })),
         Value::Definition(definition) if definition.sort() == "layer" && definition.params().is_empty() => {
             Layer::configured(LayerKind::Definition { definition, bound: Vec::new() }, at)
+        }
+        // Its arguments are asked for where it is applied; a pipe of one step keeps the place till then.
+        Value::Definition(definition) if definition.sort() == "layer" => {
+            Layer::configured(LayerKind::Pipe(vec![Value::Definition(definition)]), at)
         }
         other => other,
     }

@@ -74,15 +74,22 @@ impl Elaborator<'_> {
             Ok(pairs) => pairs,
             Err(Uneven { takes, given }) => {
                 let name = &layer.definition.name;
-                self.report(
-                    Diagnostic::error(
-                        Code::Shape,
-                        format!("`{name}` takes {takes}, and is given {given}"),
-                        layer.at,
-                        format!("takes {takes}"),
-                    )
-                    .also(layer.definition.origin(), "declared here"),
-                );
+                let help = match (&pattern.kind, input) {
+                    (TypeKind::Tuple(_), Value::Stream(_)) => format!("give it a tuple: `(a, b) >> {name}`"),
+                    (TypeKind::Shape(_), Value::Tuple(items)) => format!(
+                        "make one stream of them, as `add` or `concat` does, or run one {name} on each: `>> ({})`",
+                        vec![format!("{name}(…)"); items.len().min(4)].join(", ")
+                    ),
+                    _ => String::new(),
+                };
+                let report = Diagnostic::error(
+                    Code::Shape,
+                    format!("`{name}` takes {takes}, and is given {given}"),
+                    layer.at,
+                    format!("takes {takes}"),
+                )
+                .also(layer.definition.origin(), "declared here");
+                self.report(if help.is_empty() { report } else { report.help(help) });
                 return Fit::Lost;
             }
         };
@@ -151,6 +158,10 @@ impl Elaborator<'_> {
         // Where both could be changed, or what stands there is no plain number, it is for the user to say.
         let evident = |at: Origin| before.is_some() != here.is_some() && self.sources.text(at).parse::<i64>().is_ok();
         match (before, here, mismatch.last, found) {
+            // The layer before it is the layer itself, a round earlier: another number would only move the error.
+            _ if stream.made.origin == at => {
+                diagnostic = diagnostic.help("it runs in rounds, and each must give what the next one takes");
+            }
             (_, Some(here), Some(_), Some(found)) => {
                 let message = format!("make this layer take {found}");
                 diagnostic = diagnostic.propose(message, here, found.to_string(), evident(here));

@@ -13,13 +13,8 @@ impl Elaborator<'_> {
     pub(super) fn mark(&mut self, mark: Mark, word: &str, args: &[Arg], place: &Place, at: Origin) -> Value {
         let [Arg { name: None, value }] = args else {
             return self.report(
-                Diagnostic::error(
-                    Code::UnknownArgument,
-                    format!("`{word}` takes one layer"),
-                    at,
-                    format!("{} arguments here", args.len()),
-                )
-                .help(format!("for example `{word}(llama7b.layer[31])`")),
+                Diagnostic::error(Code::UnknownArgument, format!("`{word}` takes one layer"), at, arguments(args))
+                    .help(format!("for example `{word}(llama7b.layer[31])`")),
             );
         };
         let inner_at = Origin { file: at.file, span: value.span };
@@ -79,13 +74,8 @@ impl Elaborator<'_> {
     pub(super) fn pretrained(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
         let [Arg { name: None, value: name }, Arg { name: None, value: layer }] = args else {
             return self.report(
-                Diagnostic::error(
-                    Code::UnknownArgument,
-                    "`pretrained` takes a name and a layer",
-                    at,
-                    format!("{} arguments here", args.len()),
-                )
-                .help("for example `pretrained(\"deit_small\", vit_small)`"),
+                Diagnostic::error(Code::UnknownArgument, "`pretrained` takes a name and a layer", at, arguments(args))
+                    .help("for example `pretrained(\"deit_small\", vit_small)`"),
             );
         };
         let name_at = Origin { file: at.file, span: name.span };
@@ -96,12 +86,15 @@ impl Elaborator<'_> {
                 self.marked_layer(Mark::Pretrained(weights), inner, at, layer_at)
             }
             Value::Error | Value::Param(_) => Value::Error,
-            other => self.report(Diagnostic::error(
-                Code::WrongType,
-                "weights go by a name in quotes",
-                name_at,
-                format!("this is {}", other.kind()),
-            )),
+            other => self.report(
+                Diagnostic::error(
+                    Code::WrongType,
+                    "weights go by a name in quotes",
+                    name_at,
+                    format!("this is {}", other.kind()),
+                )
+                .help("the name of the weights comes first: `pretrained(\"deit_small\", vit_small)`"),
+            ),
         }
     }
 
@@ -109,13 +102,8 @@ impl Elaborator<'_> {
     pub(super) fn shared(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
         let [Arg { name: None, value }] = args else {
             return self.report(
-                Diagnostic::error(
-                    Code::UnknownArgument,
-                    "`shared` takes one layer",
-                    at,
-                    format!("{} arguments here", args.len()),
-                )
-                .help("for example `let f = shared(linear(8, 8))`"),
+                Diagnostic::error(Code::UnknownArgument, "`shared` takes one layer", at, arguments(args))
+                    .help("for example `let f = shared(linear(8, 8))`"),
             );
         };
         let inner_at = Origin { file: at.file, span: value.span };
@@ -158,7 +146,7 @@ impl Elaborator<'_> {
                     Code::MissingArgument,
                     "`when` takes a condition and two values",
                     at,
-                    format!("{} arguments here", args.len()),
+                    arguments(args),
                 )
                 .help("for example `when(rope, rotary(heads), identity)`"),
             );
@@ -189,5 +177,14 @@ fn is_layer(value: &Value) -> bool {
         Value::Layer(_) => true,
         Value::Definition(definition) => definition.sort() == "layer",
         _ => false,
+    }
+}
+
+/// How many arguments there are, in words.
+fn arguments(args: &[Arg]) -> String {
+    match args.len() {
+        0 => "no argument here".to_owned(),
+        1 => "one argument here".to_owned(),
+        many => format!("{many} arguments here"),
     }
 }
