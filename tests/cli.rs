@@ -66,6 +66,66 @@ fn checking_goes_on_after_a_wrong_spec() {
     assert!(said.ends_with("3 specs checked: 2 errors in 2 of them\n"), "{said}");
 }
 
+/// The first metric of the library that is declared and not written in Rust.
+fn unwritten_metric() -> Option<&'static str> {
+    let entries = lmv_compiler::manual::entries().iter();
+    entries.filter(|entry| entry.kind == "metric" && entry.not_yet_run).map(|entry| entry.name).next()
+}
+
+#[test]
+fn what_is_not_written_in_rust_stops_a_run_before_it_begins() {
+    // Once every metric is written there is nothing left to stop one here.
+    let Some(metric) = unwritten_metric() else { return };
+    let entry = lmv_compiler::manual::entries().iter().find(|entry| entry.name == metric).expect("the metric");
+    let import = if entry.in_prelude { String::new() } else { format!("use {} {{ {metric} }}\n", entry.module().path) };
+    let spec = format!("{import}model = vit_small >> head\ndata = imagenet\ntrain = deit\neval = [top1, {metric}]\n");
+    let folder = folder(&[("a.lmv", spec.as_bytes())]);
+    let checked = lmvc(&folder, &["check", "a.lmv"]);
+    if code(&checked) != 0 {
+        // A metric of another task does not fit this model, which is told first.
+        return;
+    }
+    for arguments in [&["train", "a.lmv"][..], &["eval", "a.lmv", "--checkpoint", "a.lmv"]] {
+        let output = lmvc(&folder, arguments);
+        let said = err(&output);
+        assert_eq!((code(&output), out(&output)), (3, String::new()), "{said}");
+        assert!(said.contains(&format!("the metric `{metric}`: a.lmv:")), "{said}");
+    }
+    let files: Vec<_> = std::fs::read_dir(folder.path()).expect("the folder").collect();
+    assert_eq!(files.len(), 1, "no run folder: {files:?}");
+    // The model alone is sound, so it is only the missing input that infer tells of.
+    let output = lmvc(&folder, &["infer", "a.lmv", "--input", "x.safetensors", "--output", "y.safetensors"]);
+    assert!(!err(&output).contains(metric), "{}", err(&output));
+    let shown = lmvc(&folder, &["show", "a.lmv"]);
+    assert!(out(&shown).contains("not written in Rust yet"), "{}", out(&shown));
+}
+
+#[test]
+fn a_model_is_drawn() {
+    let folder = folder(&[("a.lmv", GOOD.as_bytes())]);
+    let output = lmvc(&folder, &["show", "a.lmv", "--format", "svg"]);
+    let svg = out(&output);
+    assert_eq!((code(&output), err(&output)), (0, String::new()));
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains("class=\"flake\""), "{svg}");
+    let many: String = (0..500).map(|_| " >> gelu").collect();
+    std::fs::write(folder.path().join("b.lmv"), format!("model(x : [8]) {{ x{many} }}\n")).expect("a file");
+    let output = lmvc(&folder, &["show", "b.lmv", "--format", "svg"]);
+    assert_eq!((code(&output), out(&output)), (2, String::new()));
+    assert!(err(&output).contains("too many for a picture"), "{}", err(&output));
+}
+
+#[test]
+fn words_of_the_language_and_uses_of_a_layer_are_explained() {
+    let folder = folder(&[]);
+    for word in ["frozen", "repeat", "shared", "when", "variant", "use", "residual"] {
+        let output = lmvc(&folder, &["explain", word]);
+        assert_eq!((code(&output), err(&output)), (0, String::new()), "{word}");
+        assert!(out(&output).starts_with(&format!("{word}\n")) && out(&output).contains("```lmv"), "{word}");
+    }
+    let said = out(&lmvc(&folder, &["explain", "linear"]));
+    assert!(said.contains("needs     in, out\n") && said.contains("layers.attention.feed_forward"), "{said}");
+}
+
 #[test]
 fn fix_mends_what_is_evident_and_tells_the_rest() {
     let wrong = "model = vit_smal >> head\ndata = imagenet\neval = [top2]\n";
@@ -303,6 +363,19 @@ fn stages_are_printed_as_json() {
     let experiment: Value =
         serde_json::from_slice(&lmvc(&folder, &["build", "a.lmv", "--emit", "graph"]).stdout).expect("JSON");
     assert_eq!(experiment["train"]["epochs"], 2);
+    let plan = |arguments: &[&str]| -> Value {
+        let arguments = [&["build", "a.lmv", "--emit", "plan"], arguments].concat();
+        serde_json::from_slice(&lmvc(&folder, &arguments).stdout).expect("JSON")
+    };
+    let norm = |plan: &Value| -> Value {
+        let nodes = plan["nodes"].as_array().expect("a list");
+        nodes.iter().find(|node| node["path"] == "small.layer.1.ffn_norm").expect("the block's norm").clone()
+    };
+    let (passed, plain) = (plan(&[]), plan(&["--no-passes"]));
+    assert_eq!(passed["parameters"], plain["parameters"]);
+    assert_eq!(norm(&plain)["tensors"][0][0], "weight");
+    assert_eq!(norm(&passed)["tensors"], serde_json::json!([]), "its gain is in the layers behind it");
+    assert_eq!(norm(&passed)["gradients"], serde_json::json!({ "inputs": true, "parameters": false }));
     for (file, stage, exit) in
         [("b.lmv", "ast", 0), ("b.lmv", "graph", 1), ("c.lmv", "ast", 1), ("nothing.lmv", "graph", 2)]
     {

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::config::{Call, Config};
-use crate::experiment::Recipe;
 use crate::graph::{Filling, Graph};
 use crate::library;
 use crate::measures::Measure;
+use crate::recipe::Recipe;
 use crate::source::{Origin, Sources};
 use crate::value::Data;
 

@@ -6,6 +6,7 @@
 mod apply;
 mod arithmetic;
 mod binding;
+mod calls;
 mod definitions;
 mod eval;
 pub(crate) use eval::is_stream;
@@ -143,9 +144,11 @@ impl<'a> Elaborator<'a> {
             return Value::Error;
         };
         let in_library = self.sources.get(primary.file).library;
-        let outside = self.frames.iter().find(|frame| !self.sources.get(frame.called.file).library);
+        // The innermost place of the user's own: the `residual(…)` in a block, not each use of the block.
+        let outside = self.frames.iter().rposition(|frame| !self.sources.get(frame.called.file).library);
         let mut at = primary;
-        if let (true, Some(frame)) = (in_library, outside) {
+        if let (true, Some(index)) = (in_library, outside) {
+            let frame = &self.frames[index];
             at = frame.called;
             diagnostic.labels[0].primary = false;
             let message = format!("in this `{}`: {}", frame.name, diagnostic.labels[0].message);
@@ -154,15 +157,18 @@ impl<'a> Elaborator<'a> {
             diagnostic
                 .suggestions
                 .retain(|suggestion| suggestion.edits.iter().all(|edit| !self.sources.get(edit.origin.file).library));
-            let chain: Vec<String> = self
-                .frames
-                .iter()
-                .filter(|frame| self.sources.get(frame.called.file).library)
-                .map(|frame| format!("`{}` at {}", frame.name, self.sources.position(frame.called)))
-                .collect();
-            if !chain.is_empty() {
-                diagnostic.notes.push(format!("the way there: {}", chain.join(", then ")));
-            }
+        }
+        // Every definition on the way that the message does not show.
+        let shown = outside.filter(|_| in_library);
+        let of_the_whole = matches!(diagnostic.code, Code::FrozenRandom | Code::Recursion | Code::TooLarge);
+        let on_the_way = self.frames.iter().enumerate().filter(|(index, _)| Some(*index) != shown);
+        let mut chain: Vec<String> = on_the_way
+            .filter(|_| !self.symbolic && (in_library || !of_the_whole))
+            .map(|(_, frame)| format!("`{}` at {}", frame.name, self.sources.position(frame.called)))
+            .collect();
+        chain.dedup();
+        if !chain.is_empty() {
+            diagnostic.notes.push(format!("the way there: {}", chain.join(", then ")));
         }
         if self.diagnostics.len() < MOST_ERRORS && self.reported.insert((diagnostic.code, at.file, at.span)) {
             self.diagnostics.push(diagnostic);

@@ -1,6 +1,5 @@
 //! A whole spec: its settings in the order they depend on each other, and what must hold between them.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lmv_grammar::ast::{Expr, ExprKind, File, Input, ItemKind, Name, Span, Type, TypeKind};
@@ -15,10 +14,11 @@ use crate::graph::{Graph, Port};
 use crate::library;
 use crate::measures::Measure;
 use crate::near::nearest;
+use crate::recipe::Recipe;
 use crate::settings::{Change, Model, Setting, Settings};
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin};
-use crate::value::{Bound, Data, Env, Recipe as RecipeValue, Scope, Value};
+use crate::value::{Bound, Data, Env, Scope, Value};
 
 /// A checked spec.
 #[derive(Clone, Debug, Serialize)]
@@ -52,33 +52,6 @@ pub struct Field {
     pub classes: Option<Dim>,
 }
 
-/// A recipe with its parameters settled.
-#[derive(Clone, Debug, Serialize)]
-pub struct Recipe {
-    /// Its name in the library.
-    pub name: String,
-    /// Passes over the training data.
-    pub epochs: usize,
-    /// Samples per step.
-    pub batch: usize,
-    /// Its fields: `loss`, `optimizer`, …
-    pub fields: BTreeMap<String, Config>,
-}
-
-/// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
-const RECIPE_FIELDS: [(&str, &str); 10] = [
-    ("loss", "loss"),
-    ("optimizer", "optimizer"),
-    ("schedule", "schedule"),
-    ("augment", "[augment]"),
-    ("eval_augment", "[augment]"),
-    ("views", "views"),
-    ("mix", "mix"),
-    ("sampler", "sampler"),
-    ("ema", "number"),
-    ("clip", "number"),
-];
-
 impl Elaborator<'_> {
     /// Elaborates what the settings say; `None` if it is wrong, with the reasons in `self.diagnostics`.
     pub(crate) fn experiment(&mut self, id: FileId, tree: &File, settings: &Settings<'_>) -> Option<Experiment> {
@@ -86,11 +59,15 @@ impl Elaborator<'_> {
         let before = self.diagnostics.len();
         let model_at = self.model(id, settings);
         let model_is_sound = self.diagnostics.len() == before;
+        let broken_data = settings.get("data").is_some() && self.data.is_none();
+        if broken_data {
+            // The data would have told.
+            self.diagnostics.retain(|diagnostic| diagnostic.code != Code::UnknownInput);
+        }
         let mut train = settings.get("train").and_then(|train| self.train(train, &settings.changes("train")));
         let mut eval = settings.get("eval").map(|eval| self.eval_list(eval)).unwrap_or_default();
         let seed = settings.get("seed").and_then(|seed| self.seed(seed));
         self.without_a_base(settings);
-        let broken_data = settings.get("data").is_some() && self.data.is_none();
         if let (Some(model_at), false) = (model_at, broken_data) {
             if let Some((recipe, at)) = &mut train {
                 self.check_training(recipe, *at, model_at);
@@ -278,11 +255,13 @@ impl Elaborator<'_> {
                     let value = if told { self.model_input(input, data.as_deref(), input_at) } else { Value::Error };
                     names.push((input.name.text.clone(), value));
                 }
-                if names.iter().any(|(_, value)| matches!(value, Value::Error)) {
-                    return None;
-                }
+                let unknown = names.iter().any(|(_, value)| matches!(value, Value::Error));
                 let place = Place { env: Env::within(&place.env, names), scope: place.scope.clone() };
                 let output = self.block(body, &place);
+                if unknown {
+                    // What else is wrong in the body has been found; what comes out cannot be told.
+                    return None;
+                }
                 if !crate::elaborate::is_stream(&output) && !matches!(output, Value::Error) {
                     self.report(
                         Diagnostic::error(
@@ -382,169 +361,6 @@ impl Elaborator<'_> {
         }
     }
 
-    fn train(&mut self, train: &Setting<'_>, changes: &[Change<'_>]) -> Option<(Recipe, Origin)> {
-        let at = train.at();
-        let place = Place { env: train.env.clone(), scope: Scope::root() };
-        let recipe = match self.eval(train.value, &place) {
-            Value::Recipe(recipe) => recipe,
-            Value::Definition(definition) if definition.sort() == "recipe" => {
-                let given = definition.params().iter().map(|_| None).collect();
-                let bound = self.complete(&definition, given, at)?;
-                RecipeValue::new(definition, bound)
-            }
-            Value::Error => return None,
-            other => {
-                let diagnostic =
-                    Diagnostic::error(Code::WrongType, "`train` is a recipe", at, format!("this is {}", other.kind()));
-                self.report(match other {
-                    Value::Config(Config::Str(name)) if is_name(&name) => {
-                        diagnostic.replace("names stand without quotes", at, name)
-                    }
-                    _ => diagnostic.help("for example `train = deit(epochs = 300)`"),
-                });
-                return None;
-            }
-        };
-        let definition = recipe.definition.clone();
-        let mut given: Vec<Option<Bound>> =
-            recipe.bound.iter().map(|bound| bound.written.is_some().then(|| bound.clone())).collect();
-        let mut fields_set: Vec<&Change<'_>> = Vec::new();
-        for change in changes {
-            match definition.params().iter().position(|param| param.name.text == change.part) {
-                Some(index) => {
-                    let place = Place { env: change.to.env.clone(), scope: Scope::root() };
-                    let value = self.eval(change.to.value, &place);
-                    given[index] = Some(Bound { name: change.part.clone(), value, written: Some(change.to.at()) });
-                }
-                None => fields_set.push(change),
-            }
-        }
-        let bound = self.complete(&definition, given, at)?;
-        let positive = |this: &mut Self, name: &str| -> Option<usize> {
-            let param = bound.iter().find(|bound| bound.name == name);
-            let Some(param) = param else {
-                this.report(
-                    Diagnostic::error(
-                        Code::MissingArgument,
-                        format!("the recipe `{}` has no `{name}`", definition.name),
-                        definition.origin(),
-                        "declared here",
-                    )
-                    .note("every recipe has `epochs` and `batch` among its parameters"),
-                );
-                return None;
-            };
-            match param.value {
-                Value::Config(Config::Int(n)) if n >= 1 => usize::try_from(n).ok(),
-                _ => {
-                    let at = param.written.unwrap_or(at);
-                    let what = match &param.value {
-                        Value::Config(config) => config.to_string(),
-                        other => other.kind(),
-                    };
-                    this.report(Diagnostic::error(
-                        Code::OutOfRange,
-                        format!("`{name}` is a whole number of at least 1"),
-                        at,
-                        format!("this is {what}"),
-                    ));
-                    None
-                }
-            }
-        };
-        let epochs = positive(self, "epochs");
-        let batch = positive(self, "batch");
-        let (epochs, batch) = (epochs?, batch?);
-        let ItemKind::Recipe { fields, .. } = definition.kind() else { return None };
-        let env = Env::within(
-            &Env::top(definition.file),
-            bound.iter().map(|bound| (bound.name.clone(), bound.value.clone())).collect(),
-        );
-        let mut settled: BTreeMap<String, Config> = BTreeMap::new();
-        let written = fields.iter().map(|(name, value)| {
-            (name.text.as_str(), value, env.clone(), Origin { file: definition.file, span: name.span })
-        });
-        let from_outside = fields_set
-            .iter()
-            .map(|change| (change.part.as_str(), change.to.value, change.to.env.clone(), change.part_at));
-        let mut sound = true;
-        for (name, value, env, name_at) in written.chain(from_outside).collect::<Vec<_>>() {
-            let value_at = Origin { file: env.file, span: value.span };
-            let Some((_, kind)) = RECIPE_FIELDS.iter().find(|(known, _)| *known == name) else {
-                let mut known: Vec<&str> = RECIPE_FIELDS.iter().map(|(known, _)| *known).collect();
-                known.extend(definition.params().iter().map(|param| param.name.text.as_str()));
-                let mut diagnostic = Diagnostic::error(
-                    Code::UnknownField,
-                    format!("a recipe has no `{name}`"),
-                    name_at,
-                    "not a field of a recipe",
-                );
-                diagnostic = match nearest(name, known.iter().copied()) {
-                    Some(_) if name_at != value_at => diagnostic.did_you_mean(name, &known, name_at),
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                    None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
-                };
-                self.report(diagnostic);
-                sound = false;
-                continue;
-            };
-            let place = Place { env, scope: Scope::root() };
-            let settle = |this: &mut Self| {
-                let value = this.eval(value, &place);
-                this.settled(value, value_at)
-            };
-            // What is wrong in a recipe of the library is wrong with the arguments that it was given.
-            let Some(value) = self.framed(&definition.name, at, settle).flatten() else {
-                sound = false;
-                continue;
-            };
-            if !of_kind(&value, kind) {
-                let diagnostic = Diagnostic::error(
-                    Code::WrongType,
-                    format!("`{name}` of a recipe is {}", kind_in_words(kind)),
-                    value_at,
-                    format!("this is {}", value.kind()),
-                );
-                let single = *kind == "[augment]" && of_kind(&value, "augment");
-                self.report(match (single, self.sources.text(value_at)) {
-                    (true, text) if !text.is_empty() => {
-                        diagnostic.fix("one is a list of one", value_at, format!("[{text}]"))
-                    }
-                    _ => diagnostic,
-                });
-                sound = false;
-            }
-            let bounds = match name {
-                "ema" => Some(("lies between 0 and 1", (0.0..=1.0).contains(&value.float().unwrap_or(0.0)))),
-                "clip" => Some(("is more than 0", value.float().unwrap_or(1.0) > 0.0)),
-                _ => None,
-            };
-            if let Some((bound, false)) = bounds {
-                self.report(Diagnostic::error(
-                    Code::OutOfRange,
-                    format!("`{name}` of a recipe {bound}"),
-                    value_at,
-                    format!("this is {value}"),
-                ));
-                sound = false;
-            }
-            settled.insert(name.to_owned(), value);
-        }
-        for needed in ["loss", "optimizer", "schedule"] {
-            if !settled.contains_key(needed) && sound {
-                self.report(Diagnostic::error(
-                    Code::MissingArgument,
-                    format!("the recipe `{}` has no `{needed}`", definition.name),
-                    definition.origin(),
-                    "declared here",
-                ));
-                sound = false;
-            }
-        }
-        let recipe = Recipe { name: definition.name.clone(), epochs, batch, fields: settled };
-        sound.then_some((recipe, at))
-    }
-
     /// `[top1, top5]`, or `{ answer: [top1, top5], pose: l2 }` by the outputs of the model.
     fn eval_list(&mut self, eval: &Setting<'_>) -> Vec<Measure> {
         let file = eval.env.file;
@@ -606,37 +422,5 @@ impl Elaborator<'_> {
                 self.definition(&definition, Origin { file: id, span: name.span });
             }
         }
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
-    text.starts_with(letter) && text.chars().all(|c| letter(c) || c.is_ascii_digit())
-}
-
-fn of_kind(value: &Config, kind: &str) -> bool {
-    match (value, kind) {
-        (Config::Either(a, b), "mix") => of_kind(a, kind) && of_kind(b, kind),
-        (Config::List(items), "[augment]") => items.iter().all(|item| of_kind(item, "augment")),
-        (Config::Int(_) | Config::Float(_), "number") => true,
-        (Config::Record(losses), "loss") => losses.values().all(|loss| of_kind(loss, kind)),
-        (Config::Sum(losses), "loss") => losses.iter().all(|loss| of_kind(loss, kind)),
-        (Config::Scaled(_, loss), "loss") => of_kind(loss, kind),
-        (Config::Call(call), kind) => call.kind == kind,
-        _ => false,
-    }
-}
-
-fn kind_in_words(kind: &str) -> &'static str {
-    match kind {
-        "[augment]" => "a list of augmentations",
-        "number" => "a number",
-        "loss" => "a loss",
-        "optimizer" => "an optimizer",
-        "schedule" => "a schedule",
-        "mix" => "a mix, or a choice of two by `or`",
-        "sampler" => "a sampler",
-        "views" => "a way of seeing each sample several times, as `clips` is",
-        _ => "something else",
     }
 }

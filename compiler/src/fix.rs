@@ -80,9 +80,11 @@ fn safe(compiled: &Compiled) -> Vec<Proposal> {
             }
         }
     }
-    let overlap = |a: &Proposal, b: &Proposal| {
-        a.edits.iter().any(|(start, end, _)| b.edits.iter().any(|(s, e, _)| start <= e && s <= end))
-    };
+    // Whole lines that are put in at one place stand one under the other, in any order.
+    let line = |(start, end, text): &(usize, usize, String)| start == end && text.ends_with('\n');
+    let meet =
+        |a: &(usize, usize, String), b: &(usize, usize, String)| a.0 <= b.1 && b.0 <= a.1 && !(line(a) && line(b));
+    let overlap = |a: &Proposal, b: &Proposal| a.edits.iter().any(|one| b.edits.iter().any(|other| meet(one, other)));
     let free: Vec<bool> = all
         .iter()
         .enumerate()

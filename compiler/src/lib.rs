@@ -10,6 +10,7 @@
 //!    meet parameters (`elaborate/binding`), layers are put onto streams (`elaborate/apply`), shapes are held against
 //!    signatures (`elaborate/matching`).
 //! 5. What falls out is an [`Experiment`] with its [`graph::Graph`], or [`diagnostic::Diagnostic`]s.
+//! 6. [`passes::Passes::plan`] makes a [`plan::Plan`] of the graph, which the runtime lowers.
 //!
 //! Nothing here touches a file, a clock or a tensor; other files come through [`files::Files`].
 
@@ -28,6 +29,9 @@ pub mod manual;
 mod measures;
 mod modules;
 mod near;
+pub mod passes;
+pub mod plan;
+mod recipe;
 mod settings;
 pub mod shape;
 pub mod size;
@@ -44,9 +48,10 @@ use crate::codes::Code;
 pub use crate::declared_only::DeclaredOnly;
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::Elaborator;
-pub use crate::experiment::{Experiment, Field, Recipe};
+pub use crate::experiment::{Experiment, Field};
 use crate::files::{Files, NoFiles};
 use crate::modules::{Import, Loaded, Modules};
+pub use crate::recipe::Recipe;
 use crate::settings::{Override, Settings};
 use crate::source::{FileId, Origin, Source, Sources};
 use crate::variants::{Findings, Variant};

@@ -91,6 +91,11 @@ fn is_evident(name: &str, near: &str, known: &[&str]) -> bool {
         && known.iter().all(|other| *other == near || slips(other) > most)
 }
 
+pub(crate) fn is_name(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(letter) && text.chars().all(|c| letter(c) || c.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

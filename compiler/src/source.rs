@@ -78,17 +78,18 @@ impl Sources {
 
 /// The byte at which a first line can be put into a file: behind its `//!` lines.
 pub(crate) fn top_of(text: &str) -> usize {
-    let mut top = 0;
-    let mut end = 0;
-    for line in text.split_inclusive('\n') {
+    let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let mut top = mark;
+    let mut end = mark;
+    for line in text[mark..].split_inclusive('\n') {
         end += line.len();
-        match line.trim_start_matches('\u{feff}').trim() {
+        match line.trim() {
             doc if doc.starts_with("//!") => top = end,
             "" => {}
             _ => break,
         }
     }
     // A blank line behind the documentation stays there.
-    let rest = &text[top..];
-    if top > 0 && rest.starts_with('\n') { top + 1 } else { top }
+    let blank = text[top..].split_inclusive('\n').next().filter(|line| line.trim().is_empty());
+    if top > mark { top + blank.map_or(0, str::len) } else { top }
 }

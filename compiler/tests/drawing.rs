@@ -35,6 +35,22 @@ fn two_streams_with_a_repeat() {
     insta::assert_snapshot!(svg(TWO_STREAMS));
 }
 
+/// `LMV_WRITE_REFERENCE=1 cargo test -p lmv-compiler --test drawing` writes it anew.
+#[test]
+fn the_picture_in_the_readme_is_of_the_spec_as_it_is() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let spec = std::fs::read_to_string(root.join("specs/imagenet/vit_small_llama.lmv")).expect("the spec");
+    let compiled = compile("vit_small_llama.lmv", &spec, &[]);
+    let graph = &compiled.experiment.as_ref().expect("a right spec").graph;
+    let svg = draw(graph, &compiled, &Options { title: "vit_small_llama.lmv", depth: None }).expect("a small model");
+    let at = root.join("docs/images/vit_small_llama.svg");
+    if std::env::var_os("LMV_WRITE_REFERENCE").is_some() {
+        std::fs::write(&at, &svg).expect("the picture");
+    }
+    let there = std::fs::read_to_string(&at).expect("docs/images/vit_small_llama.svg");
+    assert_eq!(there.replace("\r\n", "\n"), svg, "write it anew by LMV_WRITE_REFERENCE=1");
+}
+
 #[test]
 fn a_picture_says_what_the_spec_says() {
     let texts = texts(&svg(FROZEN_INSIDE));

@@ -119,3 +119,20 @@ fn a_right_text_stays() {
     let text = "model = vit_small >> head\n";
     assert_eq!(mended(text).text, text);
 }
+
+#[test]
+fn what_is_missing_is_imported() {
+    becomes(
+        "//! METER.\r\n\r\nmodel(image, question) { (image, question) >> meter >> vqa_classifier }\ndata = vqav2\n",
+        "//! METER.\r\n\r\nuse vision_language.meter { meter }\nuse vision_language.meter { vqa_classifier }\n\
+         use data.vqav2 { vqav2 }\nmodel(image, question) { (image, question) >> meter >> vqa_classifier }\ndata = vqav2\n",
+    );
+    becomes(
+        "\u{feff}model(image : [3, 288, 288]) { image >> clip_vit_b32(image = 288) }",
+        "\u{feff}use vision.clip { clip_vit_b32 }\nmodel(image : [3, 288, 288]) { image >> clip_vit_b32(image = 288) }",
+    );
+    becomes(
+        "use vision.vitt { vit_smal }\nmodel = vit_small >> head\n",
+        "use vision.vit { vit_small }\nmodel = vit_small >> head\n",
+    );
+}

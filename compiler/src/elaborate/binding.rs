@@ -26,6 +26,9 @@ impl Elaborator<'_> {
         let known: Vec<&str> = params.iter().map(|param| param.name.text.as_str()).collect();
         let mut given: Vec<Option<Bound>> = params.iter().map(|_| None).collect();
         let mut sound = true;
+        if self.applied_by_brackets(definition, args, place, call) {
+            return None;
+        }
         for (index, arg) in args.iter().enumerate() {
             let file = place.env.file;
             let written = Origin { file, span: arg.value.span };
@@ -104,6 +107,38 @@ impl Elaborator<'_> {
             return None;
         }
         self.complete(definition, given, call)
+    }
+
+    /// Whether a layer is called on a stream, `head(x)`, as another language would apply it; then that is reported.
+    fn applied_by_brackets(&mut self, definition: &Definition, args: &[Arg], place: &Place, call: Origin) -> bool {
+        let streams = |this: &Self, arg: &Arg| match &arg.value.kind {
+            ExprKind::Name(name) => this.is_stream_name(name, place),
+            _ => false,
+        };
+        let Some(stream) = args.iter().position(|arg| streams(self, arg)) else { return false };
+        if definition.sort() != "layer" {
+            return false;
+        }
+        let text = |this: &Self, arg: &Arg| {
+            let name = arg.name.as_ref().map_or(String::new(), |name| format!("{} = ", name.text));
+            format!("{name}{}", this.sources.text(Origin { file: place.env.file, span: arg.value.span }))
+        };
+        let at = Origin { file: place.env.file, span: args[stream].value.span };
+        let flows = self.sources.text(at).to_owned();
+        let others: Vec<String> =
+            args.iter().enumerate().filter(|(i, _)| *i != stream).map(|(_, arg)| text(self, arg)).collect();
+        let brackets = if others.is_empty() { String::new() } else { format!("({})", others.join(", ")) };
+        self.report(
+            Diagnostic::error(
+                Code::WrongType,
+                format!("`{}` is not applied by brackets", definition.name),
+                at,
+                "this is a stream",
+            )
+            .note("a call configures a layer, a pipe applies it")
+            .replace("pipe it in", call, format!("{flows} >> {}{brackets}", definition.name)),
+        );
+        true
     }
 
     /// Fills what was not given from the defaults, in order, so that a default may name the parameters before it.

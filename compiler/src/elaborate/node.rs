@@ -96,6 +96,19 @@ impl Elaborator<'_> {
                     let Some((shape, _)) = self.tensor_of(&tensor, bindings, env, shape_at) else {
                         return Value::Error;
                     };
+                    if shape.varies() && !self.symbolic {
+                        let layer = &definition.name;
+                        return self.report(
+                            Diagnostic::error(
+                                Code::Dim,
+                                format!("a parameter of `{layer}` would have no size of its own"),
+                                at,
+                                format!("`{}` in it would be {shape}", name.text),
+                            )
+                            .note("a length with a question mark differs from sample to sample; parameters are the same for all")
+                            .help("give the stream a fixed length, or take a layer without parameters for each token, as `sinusoidal_position` is"),
+                        );
+                    }
                     if !self.fits_a_machine(&shape, &format!("`{}` of `{}`", name.text, definition.name), at) {
                         return Value::Error;
                     }
