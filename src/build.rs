@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use lmv_compiler::passes::Passes;
+use lmv_runtime::device::{self, DeviceChoice};
 use serde::Serialize;
 
 use crate::context::{Context, Exit};
@@ -18,6 +20,9 @@ pub struct Args {
     /// Which stage
     #[arg(long, value_enum, value_name = "STAGE")]
     emit: Stage,
+    /// With `plan`: leaves all passes out, so that the plan is the graph as it stands
+    #[arg(long)]
+    no_passes: bool,
 }
 
 /// A stage between the text and what runs.
@@ -27,6 +32,8 @@ enum Stage {
     Ast,
     /// The typed graph with the settings of the experiment
     Graph,
+    /// What runs on the CPU: the graph after the passes
+    Plan,
 }
 
 /// Prints the stage.
@@ -46,6 +53,11 @@ fn emit(args: &Args, context: &Context) -> Result<(), Exit> {
             }
         }
         Stage::Graph => context.print(&json(&spec::checked(&args.spec, &args.variant, &[], context)?.experiment)),
+        Stage::Plan => {
+            let passes = if args.no_passes { Passes::NONE } else { device::passes(DeviceChoice::Cpu) };
+            let checked = spec::checked(&args.spec, &args.variant, &[], context)?;
+            context.print(&json(&passes.plan(&checked.experiment.graph)))
+        }
     }
 }
 

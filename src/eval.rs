@@ -98,6 +98,7 @@ fn evaluate(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Measured, Fail
     remark.into_iter().for_each(|text| observer.event(Event::Note(text)));
     let evaluation = Evaluation {
         experiment: &job.spec.experiment,
+        passes: device::passes(device),
         places: job.places,
         checkpoint: job.checkpoint,
         drawn: crate::train::drawn(match job.checkpoint.parent() {

@@ -72,7 +72,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let spec = spec::checked(&args.spec, &variant, &set, context)?;
     runnable::check(&spec.experiment, Purpose::Inference).map_err(|failure| context.failed(&failure))?;
     for tap in &args.tap {
-        if let Err(failure) = find_tap(&spec.experiment.graph, tap) {
+        if let Err(failure) = find_tap(&spec.experiment.graph.taps, tap) {
             return Err(context.wrong_command(&Message::from(&failure)));
         }
     }
@@ -105,6 +105,7 @@ fn infer(job: &Job<'_>, observer: &mut dyn Observer) -> Result<(), Failure> {
     remark.into_iter().for_each(|text| observer.event(Event::Note(text)));
     let inference = Inference {
         experiment: &job.spec.experiment,
+        passes: device::passes(device),
         places: job.places,
         checkpoint: job.checkpoint,
         input: job.input,

@@ -230,6 +230,7 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
     let stop = interruption();
     let training = Training {
         experiment: &job.spec.experiment,
+        passes: device::passes(device),
         places: job.places,
         folder: &folder,
         lock,

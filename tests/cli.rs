@@ -363,6 +363,19 @@ fn stages_are_printed_as_json() {
     let experiment: Value =
         serde_json::from_slice(&lmvc(&folder, &["build", "a.lmv", "--emit", "graph"]).stdout).expect("JSON");
     assert_eq!(experiment["train"]["epochs"], 2);
+    let plan = |arguments: &[&str]| -> Value {
+        let arguments = [&["build", "a.lmv", "--emit", "plan"], arguments].concat();
+        serde_json::from_slice(&lmvc(&folder, &arguments).stdout).expect("JSON")
+    };
+    let norm = |plan: &Value| -> Value {
+        let nodes = plan["nodes"].as_array().expect("a list");
+        nodes.iter().find(|node| node["path"] == "small.layer.1.ffn_norm").expect("the block's norm").clone()
+    };
+    let (passed, plain) = (plan(&[]), plan(&["--no-passes"]));
+    assert_eq!(passed["parameters"], plain["parameters"]);
+    assert_eq!(norm(&plain)["tensors"][0][0], "weight");
+    assert_eq!(norm(&passed)["tensors"], serde_json::json!([]), "its gain is in the layers behind it");
+    assert_eq!(norm(&passed)["gradients"], serde_json::json!({ "inputs": true, "parameters": false }));
     for (file, stage, exit) in
         [("b.lmv", "ast", 0), ("b.lmv", "graph", 1), ("c.lmv", "ast", 1), ("nothing.lmv", "graph", 2)]
     {

@@ -167,30 +167,30 @@ impl Graph {
         &self.streams[stream.0].shape
     }
 
-    /// How many numbers are trained and how many are frozen.
-    pub fn parameter_counts(&self) -> (i64, i64) {
-        let (mut trained, mut frozen) = (0i64, 0i64);
-        for parameter in &self.parameters {
-            let count = parameter.shape.count().unwrap_or(0);
-            let sum = if parameter.frozen { &mut frozen } else { &mut trained };
-            *sum = sum.saturating_add(count);
-        }
-        (trained, frozen)
-    }
-
     /// Which nodes the given streams need, as one flag a node.
     pub fn needed_for(&self, streams: impl IntoIterator<Item = StreamId>) -> Vec<bool> {
-        let mut wanted = vec![false; self.streams.len()];
-        for stream in streams {
-            wanted[stream.0] = true;
-        }
-        let mut needed = vec![false; self.nodes.len()];
-        for (i, node) in self.nodes.iter().enumerate().rev() {
-            if node.outputs.iter().any(|stream| wanted[stream.0]) {
-                needed[i] = true;
-                node.inputs.iter().for_each(|stream| wanted[stream.0] = true);
-            }
-        }
-        needed
+        needed_nodes(self.streams.len(), self.nodes.iter().map(|node| (&*node.inputs, &*node.outputs)), streams)
     }
+}
+
+/// Which of `nodes`, each its inputs and outputs and all in the order they run, the given ones of `count` streams need.
+pub(crate) fn needed_nodes<'n>(
+    count: usize,
+    nodes: impl DoubleEndedIterator<Item = (&'n [StreamId], &'n [StreamId])>,
+    streams: impl IntoIterator<Item = StreamId>,
+) -> Vec<bool> {
+    let mut wanted = vec![false; count];
+    for stream in streams {
+        wanted[stream.0] = true;
+    }
+    let mut needed = Vec::new();
+    for (inputs, outputs) in nodes.rev() {
+        let used = outputs.iter().any(|stream| wanted[stream.0]);
+        if used {
+            inputs.iter().for_each(|stream| wanted[stream.0] = true);
+        }
+        needed.push(used);
+    }
+    needed.reverse();
+    needed
 }

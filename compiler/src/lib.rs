@@ -10,6 +10,7 @@
 //!    meet parameters (`elaborate/binding`), layers are put onto streams (`elaborate/apply`), shapes are held against
 //!    signatures (`elaborate/matching`).
 //! 5. What falls out is an [`Experiment`] with its [`graph::Graph`], or [`diagnostic::Diagnostic`]s.
+//! 6. [`passes::Passes::plan`] makes a [`plan::Plan`] of the graph, which the runtime lowers.
 //!
 //! Nothing here touches a file, a clock or a tensor; other files come through [`files::Files`].
 
@@ -28,6 +29,8 @@ pub mod manual;
 mod measures;
 mod modules;
 mod near;
+pub mod passes;
+pub mod plan;
 mod recipe;
 mod settings;
 pub mod shape;

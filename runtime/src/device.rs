@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn_flex::Flex;
+use lmv_compiler::passes::Passes;
 
 use crate::error::{Failure, Result};
 use crate::kernels::Kernels;
@@ -75,6 +76,11 @@ pub fn settle(choice: DeviceChoice) -> Result<(DeviceChoice, Option<String>)> {
         }
         DeviceChoice::Cuda(n) => Ok((DeviceChoice::Cuda(n), None)),
     }
+}
+
+/// The passes that a settled device is given. Joined linear layers do not pay on the CPU (docs/decisions.md).
+pub fn passes(device: DeviceChoice) -> Passes {
+    Passes { join_linears: matches!(device, DeviceChoice::Cuda(_)), ..Passes::ALL }
 }
 
 /// Does the work on a settled device.

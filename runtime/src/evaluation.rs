@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::Experiment;
 use lmv_compiler::config::Call;
+use lmv_compiler::passes::Passes;
 
 use crate::device::Work;
 use crate::error::{Failure, Result};
@@ -24,6 +25,8 @@ use crate::training::seeds::Seeds;
 pub struct Evaluation<'a> {
     /// The spec.
     pub experiment: &'a Experiment,
+    /// What its graph goes through before it runs.
+    pub passes: Passes,
     /// Where its names lead.
     pub places: &'a Places,
     /// What training gave: a run's folder, a checkpoint's folder or a file.
@@ -50,12 +53,12 @@ impl Work for Evaluation<'_> {
 
     fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
         let seed = lock::seed_of(self.checkpoint).or(self.experiment.seed).unwrap_or(0);
-        let graph = &self.experiment.graph;
+        let plan = self.passes.plan(&self.experiment.graph);
         let opening = Opening { places: self.places, drawn: self.drawn, seed, threads: 0 };
         let task = tasks::open(self.experiment, &opening, self.observer)?;
         let checkpoint = Some(self.checkpoint);
-        let loaded = parameters::load::<B>(graph, &Seeds::new(seed), self.places, checkpoint, &device, self.observer)?;
-        let network = Network::<B>::new(graph, &[])?;
+        let loaded = parameters::load::<B>(&plan, &Seeds::new(seed), self.places, checkpoint, &device, self.observer)?;
+        let network = Network::<B>::new(&plan, &[])?;
         let metrics = &self.experiment.eval;
         let never = || false;
         let measured = evaluate(&network, &loaded.tensors, &*task, metrics, &device, self.observer, &never)?;

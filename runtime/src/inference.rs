@@ -6,6 +6,8 @@ use std::path::Path;
 use burn::tensor::{Bool, Tensor as BurnTensor, TensorData};
 use lmv_compiler::Experiment;
 use lmv_compiler::graph::Graph;
+use lmv_compiler::passes::Passes;
+use lmv_compiler::plan::Plan;
 use lmv_compiler::shape::Dim;
 
 use crate::device::Work;
@@ -26,6 +28,8 @@ use crate::weights::Checkpoint;
 pub struct Inference<'a> {
     /// The spec.
     pub experiment: &'a Experiment,
+    /// What its graph goes through before it runs.
+    pub passes: Passes,
     /// Where its names lead.
     pub places: &'a Places,
     /// Trained weights; without them the spec's own weights, and random starts for the rest.
@@ -47,22 +51,22 @@ impl Work for Inference<'_> {
 
     /// Gives the names and shapes of what was written.
     fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
-        let graph = &self.experiment.graph;
-        let network = Network::<B>::new(graph, self.taps)?;
+        let plan = self.passes.plan(&self.experiment.graph);
+        let network = Network::<B>::new(&plan, self.taps)?;
         let file = Checkpoint::open(self.input)?;
         let mut inputs = Vec::new();
-        for port in &graph.inputs {
-            inputs.push(input::<B>(&file, &port.name, &graph.shape(port.stream).0, &device)?);
+        for port in &plan.inputs {
+            inputs.push(input::<B>(&file, &port.name, &plan.shape(port.stream).0, &device)?);
         }
-        agree(graph, &inputs, self.input)?;
+        agree(&plan, &inputs, self.input)?;
         let seeds = Seeds::new(self.checkpoint.and_then(lock::seed_of).unwrap_or(self.seed));
         let parameters =
-            parameters::load::<B>(graph, &seeds, self.places, self.checkpoint, &device, self.observer)?.tensors;
-        if let (None, Some(remark)) = (self.checkpoint, untrained(graph)) {
+            parameters::load::<B>(&plan, &seeds, self.places, self.checkpoint, &device, self.observer)?.tensors;
+        if let (None, Some(remark)) = (self.checkpoint, untrained(&self.experiment.graph)) {
             self.observer.event(Event::Warning(remark));
         }
         let outputs = network.forward(inputs, &parameters, &mut Pass { training: None });
-        let names = graph.outputs.iter().map(|port| port.name.clone()).chain(self.taps.iter().cloned());
+        let names = plan.outputs.iter().map(|port| port.name.clone()).chain(self.taps.iter().cloned());
         let named: Vec<(String, Vec<usize>, Vec<u8>)> = names
             .zip(outputs)
             .map(|(name, stream)| {
@@ -98,11 +102,11 @@ fn untrained(graph: &Graph) -> Option<String> {
 }
 
 /// Inputs of one call: one batch, and one length wherever the spec gives two dims one name.
-fn agree<B: Kernels>(graph: &Graph, inputs: &[Stream<B>], file: &Path) -> Result<()> {
+fn agree<B: Kernels>(plan: &Plan, inputs: &[Stream<B>], file: &Path) -> Result<()> {
     let mut lengths: BTreeMap<String, (usize, String)> = BTreeMap::new();
-    for (port, stream) in graph.inputs.iter().zip(inputs) {
+    for (port, stream) in plan.inputs.iter().zip(inputs) {
         let batch = Dim::named("batch");
-        for (dim, length) in std::iter::once(&batch).chain(&graph.shape(port.stream).0).zip(stream.dims()) {
+        for (dim, length) in std::iter::once(&batch).chain(&plan.shape(port.stream).0).zip(stream.dims()) {
             let Dim::Open(size) = dim else { continue };
             let name = size.plain();
             let (known, by) = lengths.entry(name.clone()).or_insert((length, port.name.clone()));

@@ -1,7 +1,7 @@
-//! The runtime: typed graphs on Burn, weights, data, training and evaluation.
+//! The runtime: plans of typed graphs on Burn, weights, data, training and evaluation.
 //!
 //! The way of a spec through it, each step named by what takes it:
-//! 1. [`network::Network`] turns the graph's nodes into layers ([`layers`]) on a backend ([`kernels`], [`device`]).
+//! 1. [`network::Network`] turns the nodes of the graph's plan into layers ([`layers`]) on a backend ([`kernels`], [`device`]).
 //! 2. [`parameters`] starts the parameters ([`init`]) and fills them from checkpoints ([`weights`]).
 //! 3. [`tasks`] opens the data ([`data`]) and makes batches of it.
 //! 4. [`training`] steps through them and keeps the run folder; [`evaluation`] measures; [`inference`] runs tensors

@@ -1,74 +1,93 @@
-//! A graph as something that runs: the layers of its nodes on one backend, and the parameters they share.
+//! A plan as something that runs: the layers of its nodes on one backend. Parameters are handed to it.
+
+mod taped;
 
 use std::collections::HashMap;
 
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
-use lmv_compiler::graph::{Graph, StreamId};
+use lmv_compiler::graph::{Port, StreamId};
+use lmv_compiler::plan::Plan;
 
+pub use self::taped::{Taped, TapedNetwork};
 use crate::error::{Failure, Result};
 use crate::kernels::Kernels;
 use crate::layers::{self, Layer, Pass, Weights};
 use crate::stream::Stream;
 
-/// The layers of a graph on the backend `B`. It holds no parameters: the same ones serve a training pass on
-/// `Autodiff<B>` and an evaluation on `B`.
+/// The layers of a plan on the backend `B`, without gradients. It holds no parameters: the same ones serve a step of
+/// training in a [`TapedNetwork`] and an evaluation here.
 pub struct Network<B: Kernels> {
-    graph: Graph,
+    course: Course,
     layers: Vec<Box<dyn Layer<B>>>,
+}
+
+impl<B: Kernels> Network<B> {
+    /// The network that computes the plan's outputs, and the taps whose names are given.
+    ///
+    /// # Errors
+    /// A tap that the spec does not name, with the names that it has.
+    pub fn new(plan: &Plan, taps: &[String]) -> Result<Self> {
+        let course = Course::new(plan, taps)?;
+        let layers = plan.nodes.iter().map(layers::build).collect::<Result<Vec<_>>>()?;
+        Ok(Self { course, layers })
+    }
+
+    /// The plan it runs.
+    pub fn plan(&self) -> &Plan {
+        &self.course.plan
+    }
+
+    /// Runs the model: one stream for each input of the plan, one tensor for each of its tensors. Gives the outputs,
+    /// then the taps in the order they were asked for.
+    pub fn forward(&self, inputs: Vec<Stream<B>>, tensors: &[FloatTensor<B>], pass: &mut Pass) -> Vec<Stream<B>> {
+        self.course.run(inputs, |index, inputs| {
+            let weights = Weights { names: &self.course.plan.nodes[index].tensors, tensors };
+            self.layers[index].forward(inputs, &weights, pass)
+        })
+    }
+}
+
+/// In what order nodes run, which of them, and how long streams are kept.
+struct Course {
+    plan: Plan,
     /// For each node, the streams that nothing needs once it has run.
     last_uses: Vec<Vec<StreamId>>,
     wanted: Vec<StreamId>,
     needed: Vec<bool>,
 }
 
-impl<B: Kernels> Network<B> {
-    /// The network that computes the graph's outputs, and the taps whose names are given.
-    ///
-    /// # Errors
-    /// A tap that the spec does not name, with the names that it has.
-    pub fn new(graph: &Graph, taps: &[String]) -> Result<Self> {
-        let mut wanted: Vec<StreamId> = graph.outputs.iter().map(|port| port.stream).collect();
+impl Course {
+    fn new(plan: &Plan, taps: &[String]) -> Result<Self> {
+        let mut wanted: Vec<StreamId> = plan.outputs.iter().map(|port| port.stream).collect();
         for tap in taps {
-            wanted.push(find_tap(graph, tap)?);
+            wanted.push(find_tap(&plan.taps, tap)?);
         }
-        let needed = graph.needed_for(wanted.iter().copied());
-        let layers = graph.nodes.iter().map(layers::build).collect::<Result<Vec<_>>>()?;
+        let needed = plan.needed_for(wanted.iter().copied());
         let mut last: HashMap<StreamId, usize> = HashMap::new();
-        for (index, node) in graph.nodes.iter().enumerate().filter(|(index, _)| needed[*index]) {
+        for (index, node) in plan.nodes.iter().enumerate().filter(|(index, _)| needed[*index]) {
             for stream in node.inputs.iter().chain(&node.outputs) {
                 last.insert(*stream, index);
             }
         }
-        let mut last_uses = vec![Vec::new(); graph.nodes.len()];
+        let mut last_uses = vec![Vec::new(); plan.nodes.len()];
         for (stream, index) in last {
             if !wanted.contains(&stream) {
                 last_uses[index].push(stream);
             }
         }
-        Ok(Self { graph: graph.clone(), layers, last_uses, wanted, needed })
+        Ok(Self { plan: plan.clone(), last_uses, wanted, needed })
     }
 
-    /// The graph it runs.
-    pub fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    /// Runs the model: one stream for each input of the graph, one tensor for each of its parameters. Gives the outputs,
-    /// then the taps in the order they were asked for.
-    pub fn forward(&self, inputs: Vec<Stream<B>>, parameters: &[FloatTensor<B>], pass: &mut Pass) -> Vec<Stream<B>> {
-        let mut streams: Vec<Option<Stream<B>>> = vec![None; self.graph.streams.len()];
-        for (port, stream) in self.graph.inputs.iter().zip(inputs) {
+    /// Runs the nodes that are needed, each by `node` with its index and its inputs; gives the streams that are wanted.
+    fn run<S: Clone>(&self, inputs: Vec<S>, mut node: impl FnMut(usize, Vec<S>) -> Vec<S>) -> Vec<S> {
+        let mut streams: Vec<Option<S>> = vec![None; self.plan.streams.len()];
+        for (port, stream) in self.plan.inputs.iter().zip(inputs) {
             streams[port.stream.0] = Some(stream);
         }
-        for (index, node) in self.graph.nodes.iter().enumerate() {
-            if !self.needed[index] {
-                continue;
-            }
-            let inputs = node.inputs.iter().filter_map(|stream| streams[stream.0].clone()).collect();
-            let weights = Weights { names: &node.parameters, tensors: parameters };
-            let outputs = self.layers[index].forward(inputs, &weights, pass);
-            for (id, stream) in node.outputs.iter().zip(outputs) {
+        for (index, planned) in self.plan.nodes.iter().enumerate().filter(|(index, _)| self.needed[*index]) {
+            let inputs = planned.inputs.iter().filter_map(|stream| streams[stream.0].clone()).collect();
+            for (id, stream) in planned.outputs.iter().zip(node(index, inputs)) {
                 streams[id.0] = Some(stream);
             }
             for stream in &self.last_uses[index] {
@@ -83,16 +102,16 @@ impl<B: Kernels> Network<B> {
 ///
 /// # Errors
 /// No such tap, or several; with the names there are.
-pub fn find_tap(graph: &Graph, name: &str) -> Result<StreamId> {
-    if let Some(port) = graph.taps.iter().find(|port| port.name == name) {
+pub fn find_tap(taps: &[Port], name: &str) -> Result<StreamId> {
+    if let Some(port) = taps.iter().find(|port| port.name == name) {
         return Ok(port.stream);
     }
     let tail = format!(".{name}");
-    let ends: Vec<_> = graph.taps.iter().filter(|port| port.name.ends_with(&tail)).collect();
+    let ends: Vec<_> = taps.iter().filter(|port| port.name.ends_with(&tail)).collect();
     match ends.as_slice() {
         [one] => Ok(one.stream),
         [] => {
-            let names: Vec<&str> = graph.taps.iter().map(|port| port.name.as_str()).collect();
+            let names: Vec<&str> = taps.iter().map(|port| port.name.as_str()).collect();
             let known =
                 if names.is_empty() { "no stream by `let`".into() } else { format!("`{}`", names.join("`, `")) };
             Err(Failure::new(format!("no stream is named `{name}`")).note(format!("the model names {known}")))

@@ -1,38 +1,41 @@
 //! The values of a model's parameters: where each comes from, and getting it there.
 
+mod make;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::config::Config;
-use lmv_compiler::graph::{Filling, Graph, LlmSizes, Parameter};
+use lmv_compiler::graph::{Filling, LlmSizes, Parameter};
 use lmv_compiler::library;
+use lmv_compiler::plan::Plan;
 
+pub use self::make::make;
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
 use crate::init;
 use crate::kernels::Kernels;
-use crate::network::tensor;
 use crate::places::Places;
 use crate::training::checkpoint_store::{CheckpointStore, Slot, read_checkpoint};
 use crate::training::seeds::Seeds;
 use crate::weights::{self, Checkpoint, NameMap, Wanted};
 
-/// The parameters of a graph on a device, in the graph's order.
+/// What a plan reads, on a device.
 pub struct Parameters<B: Kernels> {
-    /// One tensor a parameter.
+    /// The tensors of the plan, in its order.
     pub tensors: Vec<FloatTensor<B>>,
     /// For each weights name that filled something: a hash over what was read.
     pub hashes: BTreeMap<String, String>,
 }
 
-/// Starts every parameter, and fills those that weights fill. With `checkpoint`, what it holds comes first: a run's
+/// Starts every parameter of a plan, fills those that weights fill, and makes the plan's tensors of them. With `checkpoint`, what it holds comes first: a run's
 /// folder, a checkpoint's folder, or a file.
 ///
 /// # Errors
 /// Weights that are not found, do not fit, or are damaged.
 pub fn load<B: Kernels>(
-    graph: &Graph,
+    plan: &Plan,
     seeds: &Seeds,
     places: &Places,
     checkpoint: Option<&Path>,
@@ -40,27 +43,25 @@ pub fn load<B: Kernels>(
     observer: &mut dyn Observer,
 ) -> Result<Parameters<B>> {
     let mut found = match checkpoint {
-        Some(path) => from_checkpoint(graph, path, observer)?,
+        Some(path) => from_checkpoint(plan, path, observer)?,
         None => BTreeMap::new(),
     };
     let mut sources = Sources { places, open: BTreeMap::new(), hashers: BTreeMap::new() };
-    let named = sources.named(graph, &found)?;
+    let named = sources.named(plan, &found)?;
     found.extend(named);
-    let mut tensors = Vec::with_capacity(graph.parameters.len());
-    for parameter in &graph.parameters {
+    let tensors = make::<B>(plan, device, |parameter| {
         let Some(dims) = parameter.shape.numbers() else {
             // The start of such a parameter says what is missing.
             return Err(init::initial(parameter, seeds).err().unwrap_or_else(|| Failure::new("an unknown size")));
         };
-        let values = match (found.remove(&parameter.path), &parameter.filled_by) {
+        Ok(match (found.remove(&parameter.path), &parameter.filled_by) {
             (Some(values), _) => values,
             (None, Some(Filling::Block { weights, layer, local, llm })) => {
                 sources.block(weights, *layer, local, llm, &dims)?
             }
             (None, _) => init::initial(parameter, seeds)?.0,
-        };
-        tensors.push(tensor::<B>(values, &dims, device));
-    }
+        })
+    })?;
     let hashes = sources.hashers.into_iter().map(|(name, hasher)| (name, hasher.finalize().to_hex().to_string()));
     Ok(Parameters { tensors, hashes: hashes.collect() })
 }
@@ -102,9 +103,9 @@ impl Sources<'_> {
     }
 
     /// Everything that a `pretrained("name", …)` fills.
-    fn named(&mut self, graph: &Graph, found: &BTreeMap<String, Vec<f32>>) -> Result<BTreeMap<String, Vec<f32>>> {
+    fn named(&mut self, plan: &Plan, found: &BTreeMap<String, Vec<f32>>) -> Result<BTreeMap<String, Vec<f32>>> {
         let mut groups: BTreeMap<&str, Vec<(&Parameter, &str)>> = BTreeMap::new();
-        for parameter in &graph.parameters {
+        for parameter in &plan.parameters {
             if let (Some(Filling::Named { weights, local }), false) =
                 (&parameter.filled_by, found.contains_key(&parameter.path))
             {
@@ -156,15 +157,15 @@ fn name_maps() -> Vec<NameMap> {
     library::name_tables().into_iter().map(|(name, pairs)| NameMap { name, pairs }).collect()
 }
 
-/// What a checkpoint holds of the graph's parameters, by their paths.
-fn from_checkpoint(graph: &Graph, path: &Path, observer: &mut dyn Observer) -> Result<BTreeMap<String, Vec<f32>>> {
+/// What a checkpoint holds of the model's parameters, by their paths.
+fn from_checkpoint(plan: &Plan, path: &Path, observer: &mut dyn Observer) -> Result<BTreeMap<String, Vec<f32>>> {
     if path.join("checkpoints").is_dir() {
         let store = CheckpointStore::new(path.join("checkpoints"));
         let slot = if store.exists(Slot::Best) { Slot::Best } else { Slot::Last };
-        return fit(graph, &store.path(slot), store.load(slot)?.model);
+        return fit(plan, &store.path(slot), store.load(slot)?.model);
     }
     if path.join("state.json").is_file() {
-        return fit(graph, path, read_checkpoint(path)?.model);
+        return fit(plan, path, read_checkpoint(path)?.model);
     }
     let checkpoint = Checkpoint::open(path)?;
     let wanted = |parameters: &mut dyn Iterator<Item = &Parameter>| -> Vec<Wanted> {
@@ -173,7 +174,7 @@ fn from_checkpoint(graph: &Graph, path: &Path, observer: &mut dyn Observer) -> R
             .collect()
     };
     // A checkpoint with the frozen block in it fills that too; one without leaves it to the block's own weights.
-    let all = weights::fill_report(&wanted(&mut graph.parameters.iter()), &checkpoint, &name_maps());
+    let all = weights::fill_report(&wanted(&mut plan.parameters.iter()), &checkpoint, &name_maps());
     let report = match all {
         Ok(report) => report,
         Err(failure) => {
@@ -183,25 +184,25 @@ fn from_checkpoint(graph: &Graph, path: &Path, observer: &mut dyn Observer) -> R
             let holds = |parameter: &Parameter| {
                 maps.iter().filter_map(|map| map.theirs(&parameter.path)).any(|name| checkpoint.contains(&name))
             };
-            if graph.parameters.iter().filter(|parameter| !own(parameter)).any(holds) {
+            if plan.parameters.iter().filter(|parameter| !own(parameter)).any(holds) {
                 return Err(failure);
             }
-            weights::fill_report(&wanted(&mut graph.parameters.iter().filter(own)), &checkpoint, &name_maps())?
+            weights::fill_report(&wanted(&mut plan.parameters.iter().filter(own)), &checkpoint, &name_maps())?
         }
     };
     observer.event(Event::Note(format!("{} tensors from {}, by {}", report.names.len(), path.display(), report.map)));
     report.names.iter().map(|(ours, theirs)| Ok((ours.clone(), checkpoint.read_f32(theirs)?))).collect()
 }
 
-/// The tensors of a run's own checkpoint, held against the graph.
+/// The tensors of a run's own checkpoint, held against the model.
 fn fit(
-    graph: &Graph,
+    plan: &Plan,
     place: &Path,
     model: Vec<crate::training::tensor_file::Tensor<'static>>,
 ) -> Result<BTreeMap<String, Vec<f32>>> {
     let mut values: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     for tensor in model {
-        let Some(parameter) = graph.parameters.iter().find(|parameter| parameter.path == tensor.name) else {
+        let Some(parameter) = plan.parameters.iter().find(|parameter| parameter.path == tensor.name) else {
             return Err(Failure::at(place, format!("holds `{}`, which this spec does not have", tensor.name))
                 .help("give the spec that the run was made with: it is in the run's folder"));
         };
@@ -213,7 +214,7 @@ fn fit(
         }
         values.insert(tensor.name.into_owned(), tensor.values.into_owned());
     }
-    for parameter in graph.parameters.iter().filter(|parameter| !parameter.frozen) {
+    for parameter in plan.parameters.iter().filter(|parameter| !parameter.frozen) {
         if !values.contains_key(&parameter.path) {
             return Err(Failure::at(place, format!("does not hold `{}`, which this spec trains", parameter.path))
                 .help("give the spec that the run was made with: it is in the run's folder"));

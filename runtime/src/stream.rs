@@ -1,7 +1,9 @@
 //! What flows between layers while a model runs.
 
+use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::{BoolTensor, FloatTensor};
 use burn::tensor::{Shape, TensorMetadata};
+use burn_autodiff::Autodiff;
 
 use crate::kernels::Kernels;
 
@@ -23,6 +25,11 @@ impl<B: Kernels> Stream<B> {
     /// The same tokens with another tensor.
     pub fn with(&self, tensor: FloatTensor<B>) -> Self {
         Self { tensor, mask: self.mask.clone() }
+    }
+
+    /// The same stream on a gradient tape, as a constant: no gradient goes back through it.
+    pub fn constant(self) -> Stream<Autodiff<B>> {
+        Stream { tensor: Autodiff::<B>::from_inner(self.tensor), mask: self.mask }
     }
 
     /// The dims, batch first.

@@ -5,6 +5,7 @@ mod golden_support;
 use std::path::Path;
 
 use golden_support::{difference, golden_folders, infer, read, write};
+use lmv_compiler::passes::Passes;
 use lmv_runtime::weights::Checkpoint;
 
 fn sizes(folder: &Path) -> serde_json::Value {
@@ -47,8 +48,14 @@ fn layers(llm: &str) -> usize {
     llm[at..].chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("a number")
 }
 
-/// Runs every block of one checkpoint in every way that there are golden numbers for.
+/// Runs every block of one checkpoint in every way that there are golden numbers for, with passes and without.
 fn check(golden: &Path, name: &str, llm: &str, expected: &str, tolerance: f32) {
+    for passes in [Passes::NONE, Passes::ALL] {
+        check_with(passes, golden, name, llm, expected, tolerance);
+    }
+}
+
+fn check_with(passes: Passes, golden: &Path, name: &str, llm: &str, expected: &str, tolerance: f32) {
     let cases = golden.join("blocks.safetensors");
     let weights = golden.join(name);
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -69,16 +76,16 @@ fn check(golden: &Path, name: &str, llm: &str, expected: &str, tolerance: f32) {
             assert!(off <= tolerance, "{}: {name} layer {layer}, {what}: off by {off:e}", golden.display());
         };
         let case = format!("{expected}.layer{layer}");
-        let outputs = infer(&spec(""), weights, None, &plain, taps);
+        let outputs = infer(&spec(""), passes, weights, None, &plain, taps);
         close("plain", &outputs["output"], &case);
         if is_llama {
             close("after attention", &outputs["after_attention"], &format!("{case}.after_attention"));
             close("attention weights", &outputs["attention_weights"], &format!("{case}.attention"));
-            let outputs = infer(&spec("(rope = true, causal = true)"), weights, None, &plain, &[]);
+            let outputs = infer(&spec("(rope = true, causal = true)"), passes, weights, None, &plain, &[]);
             close("rope and causal", &outputs["output"], &format!("{case}.rope_causal"));
         }
         // The rows of padded tokens mean nothing, on either side.
-        let outputs = infer(&spec(""), weights, None, &masked, &[]);
+        let outputs = infer(&spec(""), passes, weights, None, &masked, &[]);
         let real = |golden: &golden_support::Golden| golden_support::Golden {
             shape: vec![mask.values.iter().filter(|&&real| real != 0.0).count(), dim],
             values: golden

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use burn_flex::Flex;
 use golden_support::{Golden, compile, difference, infer, read, write};
 use lmv_compiler::config::Config;
+use lmv_compiler::passes::Passes;
 use lmv_runtime::layers::Pass;
 use lmv_runtime::network::{Network, tensor, values};
 use lmv_runtime::stream::Stream;
@@ -35,7 +36,8 @@ fn run(network: &Network<Flex>, x: &Golden, step: Option<u64>) -> Vec<f32> {
 }
 
 fn network(layers: &str) -> Network<Flex> {
-    Network::new(&compile(&format!("model(x : [3, 4]) {{ x >> {layers} }}")).graph, &[]).expect("the layers are there")
+    let graph = compile(&format!("model(x : [3, 4]) {{ x >> {layers} }}")).graph;
+    Network::new(&Passes::NONE.plan(&graph), &[]).expect("the layers are there")
 }
 
 /// That `found` of `n` draws lies within five deviations of the share it has in truth.
@@ -128,7 +130,7 @@ fn the_mean_is_over_real_tokens() {
         (varying, &plain, "mean_tokens.plain"),
         (varying, &masked, "mean_tokens.masked"),
     ] {
-        let off = difference(&infer(spec, &[], None, input, &[])["output"], &case(golden));
+        let off = difference(&infer(spec, Passes::ALL, &[], None, input, &[])["output"], &case(golden));
         // The padding is up to a hundred in size.
         assert!(off <= 1e-5, "{spec}, {golden}: off by {off:e}");
     }
@@ -141,7 +143,9 @@ fn the_mean_of_a_sample_without_a_real_token_is_zero() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let input = folder.path().join("in.safetensors");
     write(&input, &[("x", &case("mean_tokens.x")), ("x.mask", &mask)]);
-    let found = infer("model(x : [T?, 6]) { x >> mean_tokens }", &[], None, &input, &[]).remove("output").expect("one");
+    let found = infer("model(x : [T?, 6]) { x >> mean_tokens }", Passes::ALL, &[], None, &input, &[])
+        .remove("output")
+        .expect("one");
     assert_eq!(found.values[..6], [0.0; 6]);
     let expected = case("mean_tokens.masked").values;
     assert!(
@@ -164,7 +168,7 @@ fn a_class_token_is_real_and_stands_in_front_of_the_mask() {
   let seen = x >> class_token(8) as cls >> attention(8, heads = 2) as attn
   seen >> mean_tokens
 }";
-    let found = infer(spec, &[], Some(&checkpoint), &input, &["seen"]);
+    let found = infer(spec, Passes::ALL, &[], Some(&checkpoint), &input, &["seen"]);
     let (seen, expected, real) = (&found["seen"], case("class_token.seen"), case("class_token.longer_mask"));
     assert_eq!(seen.shape, expected.shape);
     let rows = seen.values.chunks_exact(8).zip(expected.values.chunks_exact(8)).zip(&real.values);

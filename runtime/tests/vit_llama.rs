@@ -5,13 +5,14 @@ mod golden_support;
 
 use std::path::Path;
 
-use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use golden_support::{compile, difference, golden_folders, infer, read, write};
+use lmv_compiler::passes::Passes;
+use lmv_compiler::plan::Plan;
 use lmv_runtime::events::Event;
 use lmv_runtime::kernels::{AdamW, Kernels};
 use lmv_runtime::layers::Pass;
-use lmv_runtime::network::{Network, tensor, values};
+use lmv_runtime::network::{TapedNetwork, tensor, values};
 use lmv_runtime::parameters;
 use lmv_runtime::places::Places;
 use lmv_runtime::training::engine::gradients;
@@ -67,11 +68,13 @@ fn logits_and_features_are_those_of_the_reference() {
         let input = folder.path().join("in.safetensors");
         write(&input, &[("image", &read(&cases, "image"))]);
         let checkpoint = golden.join("vit_llama/checkpoint.pth");
-        let outputs = infer(&spec(&golden), &[], Some(&checkpoint), &input, &["features"]);
-        let off = difference(&outputs["output"], &read(&cases, "logits"));
-        assert!(off <= 1e-4, "{}: logits off by {off:e}", golden.display());
-        let off = difference(&outputs["features"], &read(&cases, "features"));
-        assert!(off <= 1e-4, "{}: features off by {off:e}", golden.display());
+        for passes in [Passes::NONE, Passes::ALL] {
+            let outputs = infer(&spec(&golden), passes, &[], Some(&checkpoint), &input, &["features"]);
+            let off = difference(&outputs["output"], &read(&cases, "logits"));
+            assert!(off <= 1e-4, "{}: logits off by {off:e}", golden.display());
+            let off = difference(&outputs["features"], &read(&cases, "features"));
+            assert!(off <= 1e-4, "{}: features off by {off:e}", golden.display());
+        }
     }
 }
 
@@ -81,7 +84,7 @@ fn one_block_of_a_checkpoint_does_not_fill_two() {
     let experiment = compile(&spec(golden).replace(".layer[1]", ".layer[0..2]"));
     let checkpoint = golden.join("vit_llama/checkpoint.pth");
     let loaded = parameters::load::<Flex>(
-        &experiment.graph,
+        &Passes::ALL.plan(&experiment.graph),
         &Seeds::new(0),
         &Places::from_environment(),
         Some(&checkpoint),
@@ -94,14 +97,17 @@ fn one_block_of_a_checkpoint_does_not_fill_two() {
 
 #[test]
 fn loss_gradients_and_five_steps_are_those_of_the_reference() {
-    for golden in golden_folders() {
+    for (golden, passes) in golden_folders()
+        .into_iter()
+        .flat_map(|golden| [Passes::NONE, Passes::ALL].map(|passes| (golden.clone(), passes)))
+    {
         let cases = golden.join("vit_llama/cases.safetensors");
         let experiment = compile(&spec(&golden));
-        let graph = &experiment.graph;
+        let plan = &passes.plan(&experiment.graph);
         let device = Default::default();
         let checkpoint = golden.join("vit_llama/checkpoint.pth");
         let mut parameters = parameters::load::<Flex>(
-            graph,
+            plan,
             &Seeds::new(0),
             &Places::from_environment(),
             Some(&checkpoint),
@@ -110,12 +116,12 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
         )
         .unwrap_or_else(|failure| panic!("{failure}"))
         .tensors;
-        let network = Network::<Autodiff<Flex>>::new(graph, &[]).expect("the layers are there");
+        let network = TapedNetwork::<Flex>::new(plan, &[]).expect("the layers are there");
         let image = read(&cases, "image");
         let labels: Vec<usize> = read(&cases, "label").values.iter().map(|&label| label as usize).collect();
         let classes = read(&cases, "logits").shape[1];
         let targets = one_hot_smoothed(&labels, classes, 0.0).expect("labels are classes");
-        let trained: Vec<usize> = (0..graph.parameters.len()).filter(|&i| !graph.parameters[i].frozen).collect();
+        let trained: Vec<usize> = plan.trained().map(|(index, _)| index).collect();
         let step = |parameters: &[_]| {
             gradients::<Flex>(
                 &network,
@@ -134,7 +140,7 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
         let mut compared = 0;
         for name in file.names().filter_map(|name| name.strip_prefix("grad.")) {
             let path = ours(name);
-            let at = trained.iter().position(|&i| graph.parameters[i].path == path);
+            let at = trained.iter().position(|&i| plan.tensors[i].path == path);
             let at = at.unwrap_or_else(|| panic!("{name} is {path} here, and is trained"));
             let gradient = values::<Flex>(found[at].clone().expect("a gradient reaches it"));
             let expected = read(&cases, &format!("grad.{name}"));
@@ -145,12 +151,12 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
         }
         assert!(compared >= 5, "{compared} gradients compared");
 
-        let frozen_before: Vec<Vec<f32>> = bytes(graph, &parameters);
+        let frozen_before: Vec<Vec<f32>> = bytes(plan, &parameters);
         let expected = read(&cases, "losses_adamw_lr1e-3_wd0.05").values;
         let mut moments: Vec<_> = trained
             .iter()
             .map(|&i| {
-                let dims = graph.parameters[i].shape.numbers().expect("known");
+                let dims = plan.tensors[i].shape.numbers().expect("known");
                 let zeros = tensor::<Flex>(vec![0.0; dims.iter().product()], &dims, &device);
                 (zeros.clone(), zeros)
             })
@@ -159,7 +165,7 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
             let (loss, found) = step(&parameters);
             assert!((loss - f64::from(*expected)).abs() <= 2e-4, "{}: step {number}: {loss}", golden.display());
             for ((&i, gradient), (m, v)) in trained.iter().zip(found).zip(&mut moments) {
-                let decay = if graph.parameters[i].shape.0.len() > 1 { 0.05 } else { 0.0 };
+                let decay = if plan.tensors[i].shape.0.len() > 1 { 0.05 } else { 0.0 };
                 let settings = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: decay };
                 let gradient = gradient.expect("a gradient reaches it");
                 let [p, new_m, new_v] = Flex::fused_adamw_step(
@@ -173,12 +179,12 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
                 (parameters[i], *m, *v) = (p, new_m, new_v);
             }
         }
-        assert_eq!(frozen_before, bytes(graph, &parameters), "the frozen block is as it was, to the bit");
+        assert_eq!(frozen_before, bytes(plan, &parameters), "the frozen block is as it was, to the bit");
         assert!(!frozen_before.is_empty());
     }
 }
 
-fn bytes(graph: &lmv_compiler::graph::Graph, parameters: &[burn::tensor::ops::FloatTensor<Flex>]) -> Vec<Vec<f32>> {
-    let frozen = graph.parameters.iter().zip(parameters).filter(|(parameter, _)| parameter.frozen);
+fn bytes(plan: &Plan, parameters: &[burn::tensor::ops::FloatTensor<Flex>]) -> Vec<Vec<f32>> {
+    let frozen = plan.tensors.iter().zip(parameters).filter(|(parameter, _)| parameter.frozen);
     frozen.map(|(_, tensor)| values::<Flex>(tensor.clone())).collect()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use lmv_compiler::graph::{Graph, Node};
+use lmv_compiler::passes::count::parameter_counts;
 
 use crate::units::si;
 
@@ -75,7 +76,8 @@ fn boxes(text: &mut String, graph: &Graph, cluster: &Cluster<'_>, depth: usize, 
         if name != node.layer {
             write_to(&mut label, &format!("\n{}", node.layer));
         }
-        let count: i64 = parameters.iter().filter_map(|parameter| parameter.shape.count()).sum();
+        let (trained, frozen) = parameter_counts(parameters.iter().copied());
+        let count = trained.saturating_add(frozen);
         if count > 0 {
             write_to(&mut label, &format!("\n{}", si(count as f64)));
         }

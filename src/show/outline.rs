@@ -1,11 +1,10 @@
 //! A graph as an outline: its nodes grouped by their paths, blocks that are alike gathered into one entry.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use lmv_compiler::graph::{Graph, Node};
-use lmv_compiler::library;
-use lmv_grammar::ast::{Fact, ItemKind};
+use lmv_compiler::passes::count::{Counter, Sum};
 
 /// A layer, or layers below one path.
 #[derive(Clone, Debug)]
@@ -29,21 +28,6 @@ pub struct Entry {
     parameters: BTreeSet<usize>,
 }
 
-/// What a part of a model costs and owns.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sum {
-    /// Floating-point operations of one sample's forward pass.
-    pub flops: f64,
-    /// Whether some are not counted, since a dim is not known.
-    pub flops_unknown: bool,
-    /// Numbers that are trained.
-    pub trained: f64,
-    /// Numbers that are frozen.
-    pub frozen: f64,
-    /// Whether some parameter's size is not known.
-    pub size_unknown: bool,
-}
-
 /// One step of a path, with what is below it.
 #[derive(Default)]
 struct Branch {
@@ -52,36 +36,17 @@ struct Branch {
     children: Vec<Branch>,
 }
 
-/// Counts over a graph.
-pub struct Counter<'a> {
-    graph: &'a Graph,
-    /// Layers whose declaration says what they cost.
-    costly: HashSet<String>,
+/// A graph to be outlined, with what counts over it.
+pub struct Outline<'a> {
+    /// The graph.
+    pub graph: &'a Graph,
+    /// Its counter.
+    pub counter: &'a Counter<'a>,
 }
 
-impl<'a> Counter<'a> {
-    /// For a graph.
-    pub fn new(graph: &'a Graph) -> Self {
-        let costly = library::modules()
-            .iter()
-            .flat_map(|module| &module.tree().items)
-            .filter_map(|item| match &item.kind {
-                ItemKind::Extern { name, facts, .. } => {
-                    facts.iter().any(|fact| matches!(fact, Fact::Flops(_))).then(|| name.text.clone())
-                }
-                _ => None,
-            })
-            .collect();
-        Self { graph, costly }
-    }
-
-    /// The whole model.
-    pub fn total(&self) -> Sum {
-        self.sum(&self.graph.nodes.iter().collect::<Vec<_>>(), &(0..self.graph.parameters.len()).collect())
-    }
-
+impl Outline<'_> {
     /// The model's entries of the first level, each with what is below it.
-    pub fn outline(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<Entry> {
         let mut root = Branch::default();
         for (index, node) in self.graph.nodes.iter().enumerate() {
             let mut branch = &mut root;
@@ -98,10 +63,10 @@ impl<'a> Counter<'a> {
             }
             branch.nodes.push(index);
         }
-        self.entries(&root.children)
+        self.below(&root.children)
     }
 
-    fn entries(&self, branches: &[Branch]) -> Vec<Entry> {
+    fn below(&self, branches: &[Branch]) -> Vec<Entry> {
         let mut entries = Vec::new();
         for branch in branches {
             self.enter(branch, branch.segment.clone(), false, &mut entries);
@@ -125,15 +90,16 @@ impl<'a> Counter<'a> {
         let mut nodes = Vec::new();
         collect(branch, &mut nodes);
         nodes.sort_unstable();
-        let nodes: Vec<&Node> = nodes.into_iter().map(|index| &self.graph.nodes[index]).collect();
+        let indexes = nodes;
+        let nodes: Vec<&Node> = indexes.iter().map(|index| &self.graph.nodes[*index]).collect();
         let parameters = nodes.iter().flat_map(|node| &node.parameters).map(|(_, id)| id.0).collect();
-        let sum = self.sum(&nodes, &parameters);
+        let sum = self.counter.sum(indexes, &parameters);
         let layer = match nodes.as_slice() {
             [node] => Some(node.layer.clone()),
             _ => None,
         };
         let output = nodes.last().map(|node| self.output(node)).unwrap_or_default();
-        let children = self.entries(&branch.children);
+        let children = self.below(&branch.children);
         let mut hasher = DefaultHasher::new();
         (&layer, &output, sum.flops.to_bits(), sum.trained.to_bits(), sum.frozen.to_bits()).hash(&mut hasher);
         children.iter().for_each(|child| (&child.label, child.fingerprint).hash(&mut hasher));
@@ -154,7 +120,7 @@ impl<'a> Counter<'a> {
                 {
                     last.alike = Some((entry.label, last.alike.as_ref().map_or(1, |(_, times)| *times) + 1));
                     last.parameters.extend(entry.parameters);
-                    let sum = self.sum(&[], &last.parameters);
+                    let sum = self.counter.sum([], &last.parameters);
                     last.sum = Sum { flops: last.sum.flops + entry.sum.flops, ..sum };
                     last.sum.flops_unknown |= entry.sum.flops_unknown;
                 }
@@ -162,22 +128,6 @@ impl<'a> Counter<'a> {
             }
         }
         gathered
-    }
-
-    fn sum(&self, nodes: &[&Node], parameters: &BTreeSet<usize>) -> Sum {
-        let mut sum = Sum::default();
-        for node in nodes {
-            sum.flops += node.flops.unwrap_or(0.0);
-            sum.flops_unknown |= node.flops.is_none() && self.costly.contains(&node.layer);
-        }
-        for parameter in parameters.iter().map(|&id| &self.graph.parameters[id]) {
-            let side = if parameter.frozen { &mut sum.frozen } else { &mut sum.trained };
-            match parameter.shape.count() {
-                Some(count) => *side += count as f64,
-                None => sum.size_unknown = true,
-            }
-        }
-        sum
     }
 
     fn output(&self, node: &Node) -> String {

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use lmv_compiler::Recipe;
 use lmv_compiler::graph::{Filling, Graph};
+use lmv_compiler::passes::count::{self, Counter, Sum};
+use lmv_compiler::plan::Plan;
+use lmv_runtime::device::{self, DeviceChoice};
 
-use super::outline::{Counter, Entry, Sum};
+use super::outline::{Entry, Outline};
 use crate::context::Paint;
 use crate::spec::Checked;
 use crate::units::{bytes, si};
@@ -12,11 +16,6 @@ use crate::units::{bytes, si};
 const WIDTH: usize = 100;
 const GAP: &str = "  ";
 const HEADER: [&str; 6] = ["layer", "kind", "output", "parameters", "FLOPs", ""];
-
-/// Bytes of a trained f32 number: itself, its gradient, and the two averages of AdamW.
-const TRAINED_BYTES: f64 = 16.0;
-/// Bytes of a frozen f32 number.
-const FROZEN_BYTES: f64 = 4.0;
 
 struct Row {
     cells: [String; 6],
@@ -34,7 +33,7 @@ pub fn draw(name: &str, checked: &Checked, depth: usize, batch: usize, color: bo
         paint: Some(Paint::Faint),
     };
     rows.extend(graph.inputs.iter().map(|p| port(&p.name, "input", graph.shape(p.stream).to_string())));
-    for entry in counter.outline() {
+    for entry in (Outline { graph, counter: &counter }).entries() {
         rows.push(row(&entry, ""));
         below(&entry, "", depth.saturating_sub(1), &mut rows);
     }
@@ -177,27 +176,13 @@ fn facts(checked: &Checked, total: &Sum, batch: usize) -> Vec<(&'static str, Str
         forward += &format!(", {} a batch of {batch}", si(total.flops * batch as f64));
     }
     facts.push(("forward", forward));
-    let (trained, frozen) = (total.trained * TRAINED_BYTES, total.frozen * FROZEN_BYTES);
-    let mut parts = Vec::new();
-    if trained > 0.0 {
-        parts.push(format!("{} for what is trained, its gradients and the optimizer", bytes(trained)));
+    let plan = device::passes(DeviceChoice::Cpu).plan(graph);
+    if experiment.train.is_some() && total.flops > 0.0 {
+        let step = count::step_flops(&plan) * batch as f64;
+        let least = least(total.flops_unknown);
+        facts.push(("step", format!("{least}{} FLOPs, forward and backward, a batch of {batch}", si(step))));
     }
-    if frozen > 0.0 {
-        parts.push(format!("{} for what is frozen", bytes(frozen)));
-    }
-    if parts.len() > 1 {
-        parts[0] = format!("{}: {}", bytes(trained + frozen), parts[0]);
-    }
-    if !parts.is_empty() {
-        facts.push(("memory", format!("{}{}", least(total.size_unknown), parts.join(", "))));
-    }
-    // Every stream once: what a backward pass finds kept.
-    let kept: f64 = graph.streams.iter().filter_map(|stream| stream.shape.count()).map(|count| count as f64).sum();
-    let unknown = graph.streams.iter().any(|stream| stream.shape.count().is_none());
-    if kept > 0.0 {
-        let streams = bytes(kept * 4.0 * batch as f64);
-        facts.push(("", format!("{}{streams} more for the streams of a batch of {batch}", least(unknown))));
-    }
+    facts.extend(memory(&plan, experiment.train.as_ref(), batch));
     let weights: BTreeSet<String> = graph
         .parameters
         .iter()
@@ -239,6 +224,33 @@ fn facts(checked: &Checked, total: &Sum, batch: usize) -> Vec<(&'static str, Str
         let first = variants.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if variants.len() > 8 { format!(" and {} more", variants.len() - 8) } else { String::new() };
         facts.push(("variants", format!("{first}{more}")));
+    }
+    facts
+}
+
+/// What training by a plan takes.
+fn memory(plan: &Plan, recipe: Option<&Recipe>, batch: usize) -> Vec<(&'static str, String)> {
+    let least = |unknown: bool| if unknown { "at least " } else { "" };
+    let memory = count::memory(plan, recipe, batch);
+    let training = memory.trained + memory.gradients + memory.optimizer;
+    let mut parts = Vec::new();
+    if training > 0.0 {
+        parts.push(format!("{} for what is trained, its gradients and the optimizer", bytes(training)));
+    }
+    if memory.frozen > 0.0 {
+        parts.push(format!("{} for what is frozen", bytes(memory.frozen)));
+    }
+    if parts.len() > 1 {
+        parts[0] = format!("{}: {}", bytes(training + memory.frozen), parts[0]);
+    }
+    let mut facts = Vec::new();
+    if !parts.is_empty() {
+        facts.push(("memory", format!("{}{}", least(memory.size_unknown), parts.join(", "))));
+    }
+    if memory.kept > 0.0 {
+        let kept = bytes(memory.kept);
+        let what = format!("{kept} more that the forward pass of a batch of {batch} keeps for the backward pass");
+        facts.push(("", format!("{}{what}", least(memory.kept_unknown))));
     }
     facts
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::graph::{Graph, StreamId};
+use crate::passes::count::parameter_counts;
 use crate::source::{Origin, Sources};
 
 /// Levels of parts inside one another beyond this stay closed.
@@ -342,11 +343,7 @@ impl Builder<'_> {
         for &node in &group.nodes {
             parameters.extend(self.graph.nodes[node].parameters.iter().map(|(_, id)| id.0));
         }
-        let (mut trained, mut frozen) = (0i64, 0i64);
-        for parameter in parameters.into_iter().map(|id| &self.graph.parameters[id]) {
-            let sum = if parameter.frozen { &mut frozen } else { &mut trained };
-            *sum = sum.saturating_add(parameter.shape.count().unwrap_or(0));
-        }
+        let (trained, frozen) = parameter_counts(parameters.into_iter().map(|id| &self.graph.parameters[id]));
         let origins: BTreeSet<Place> = group.first.iter().map(|&node| place(self.graph.nodes[node].origin)).collect();
         let many = group.first.len() > 1;
         let open = match self.depth {

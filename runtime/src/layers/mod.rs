@@ -14,12 +14,13 @@ mod norms;
 mod patchify;
 mod position;
 mod rotary;
+mod split;
 mod split3;
 mod stochastic_depth;
 mod token;
 
 use burn::tensor::ops::FloatTensor;
-use lmv_compiler::graph::Node;
+use lmv_compiler::plan::{Node, TensorId};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Failure, Result};
@@ -32,9 +33,9 @@ pub trait Layer<B: Kernels>: Send + Sync {
     fn forward(&self, inputs: Vec<Stream<B>>, weights: &Weights<'_, B>, pass: &mut Pass) -> Vec<Stream<B>>;
 }
 
-/// A layer's own parameters by their names in the declaration.
+/// What a layer reads, by the names in its declaration.
 pub struct Weights<'a, B: Kernels> {
-    pub(crate) names: &'a [(String, lmv_compiler::graph::ParameterId)],
+    pub(crate) names: &'a [(String, TensorId)],
     pub(crate) tensors: &'a [FloatTensor<B>],
 }
 
@@ -82,7 +83,7 @@ fn table<B: Kernels>() -> Vec<&'static [(&'static str, Maker<B>)]> {
     ]
 }
 
-/// The names of all layers that Rust runs.
+/// The names of all layers of the library that Rust runs.
 pub fn names() -> Vec<&'static str> {
     table::<burn_flex::Flex>().into_iter().flatten().map(|(name, _)| *name).collect()
 }
@@ -92,7 +93,8 @@ pub fn names() -> Vec<&'static str> {
 /// # Errors
 /// The library declares a layer that no file here runs; a test keeps the two lists equal.
 pub fn build<B: Kernels>(node: &Node) -> Result<Box<dyn Layer<B>>> {
-    let maker = table::<B>().into_iter().flatten().find(|(name, _)| *name == node.layer).map(|(_, maker)| *maker);
+    let mut all = table::<B>().into_iter().chain([split::layers()]).flatten();
+    let maker = all.find(|(name, _)| *name == node.layer).map(|(_, maker)| *maker);
     match maker {
         Some(maker) => maker(node),
         None => Err(Failure::new(format!("this lmvc cannot run the layer `{}` at {}", node.layer, node.path))),
@@ -128,10 +130,10 @@ fn argument(node: &Node, name: &str, expected: &str) -> Failure {
 
 /// The layers of a file, as a constant table.
 macro_rules! layers {
-    ($($name:literal => $maker:expr),* $(,)?) => {
+    ($($name:expr => $maker:expr),* $(,)?) => {
         pub(super) fn layers<B: crate::kernels::Kernels>() -> &'static [(&'static str, super::Maker<B>)] {
             &[$(($name, |node| {
-                let make: fn(&lmv_compiler::graph::Node) -> crate::error::Result<_> = $maker;
+                let make: fn(&lmv_compiler::plan::Node) -> crate::error::Result<_> = $maker;
                 Ok(Box::new(make(node)?))
             })),*]
         }

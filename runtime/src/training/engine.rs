@@ -3,14 +3,16 @@
 //! A step: batch → forward on the tape → loss → backward → clip → AdamW → average. Everything random in it is drawn
 //! from the seed, the epoch and the step, so a run that is killed and resumed goes on with the same numbers.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use burn::tensor::TensorMetadata;
 use burn::tensor::backend::AutodiffBackend;
-use burn::tensor::ops::{FloatTensor, FloatTensorOps};
+use burn::tensor::ops::FloatTensor;
 use burn_autodiff::Autodiff;
-use lmv_compiler::graph::Graph;
+use lmv_compiler::passes::Passes;
+use lmv_compiler::plan::Plan;
 use lmv_compiler::{Experiment, Recipe};
 use serde_json::{Map, Value, json};
 
@@ -28,7 +30,7 @@ use crate::evaluation::{Measured, evaluate};
 use crate::events::{Event, Observer};
 use crate::kernels::{AdamW, Kernels};
 use crate::layers::Pass;
-use crate::network::{Network, tensor, values};
+use crate::network::{Network, TapedNetwork, tensor, values};
 use crate::parameters;
 use crate::places::Places;
 use crate::stream::Stream;
@@ -41,6 +43,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 pub struct Training<'a> {
     /// The spec.
     pub experiment: &'a Experiment,
+    /// What its graph goes through before it runs.
+    pub passes: Passes,
     /// Where its names lead.
     pub places: &'a Places,
     /// The folder of the run; its spec is written already.
@@ -75,7 +79,7 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// A parameter that is trained: its place in the graph and the state of its optimizer.
+/// A parameter that is trained: its place among the plan's tensors and the state of its optimizer.
 struct Trained<B: Kernels> {
     index: usize,
     decay: bool,
@@ -86,7 +90,7 @@ struct Trained<B: Kernels> {
 
 /// Everything that a step changes.
 struct State<B: Kernels> {
-    parameters: Vec<FloatTensor<B>>,
+    tensors: Vec<FloatTensor<B>>,
     trained: Vec<Trained<B>>,
     epoch: u64,
     step_in_epoch: u64,
@@ -118,18 +122,18 @@ impl Training<'_> {
             threads: self.threads,
         };
         let task = tasks::open(self.experiment, &opening, self.observer)?;
-        let graph = &self.experiment.graph;
-        let loaded = parameters::load::<B>(graph, &seeds, self.places, None, &device, self.observer)?;
+        let plan = self.passes.plan(&self.experiment.graph);
+        let loaded = parameters::load::<B>(&plan, &seeds, self.places, None, &device, self.observer)?;
         let mut lock = self.lock.clone();
         lock.data = task.listing_hash();
         lock.weights = loaded.hashes;
         let store = self.folder.checkpoints();
         let mut metrics = self.folder.metrics()?;
-        let mut state = fresh::<B>(graph, recipe, loaded.tensors, &device);
+        let mut state = fresh::<B>(&plan, recipe, loaded.tensors, &device);
         if self.resume {
             Lock::read(self.folder.path())?.unchanged(&lock, self.folder.path())?;
             let from = match store.exists(Slot::Last) {
-                true => restore(&mut state, &store, graph, &device)?,
+                true => restore(&mut state, &store, &plan, &device)?,
                 // Killed before its first checkpoint: it begins again.
                 false => 0,
             };
@@ -138,8 +142,8 @@ impl Training<'_> {
             lock.write(self.folder.path())?;
         }
         let mut run = Run::<B> {
-            network: Network::new(graph, &[])?,
-            evaluating: Network::new(graph, &[])?,
+            network: TapedNetwork::new(&plan, &[])?,
+            evaluating: Network::new(&plan, &[])?,
             schedule: recipe::schedule(&recipe.fields)?,
             optimizer: recipe::optimizer(&recipe.fields)?,
             clip: recipe::clip(&recipe.fields),
@@ -164,43 +168,31 @@ impl Training<'_> {
 }
 
 /// The state of a run that begins.
-fn fresh<B: Kernels>(graph: &Graph, recipe: &Recipe, parameters: Vec<FloatTensor<B>>, device: &B::Device) -> State<B> {
-    let needed = graph.needed_for(graph.outputs.iter().map(|port| port.stream));
-    let used = |index: usize| {
-        graph
-            .nodes
-            .iter()
-            .zip(&needed)
-            .any(|(node, needed)| *needed && node.parameters.iter().any(|(_, id)| id.0 == index))
-    };
+fn fresh<B: Kernels>(plan: &Plan, recipe: &Recipe, tensors: Vec<FloatTensor<B>>, device: &B::Device) -> State<B> {
+    let needed = plan.needed_for(plan.outputs.iter().map(|port| port.stream));
+    let needed = plan.nodes.iter().zip(needed).filter(|(_, needed)| *needed).map(|(node, _)| node);
+    let used: BTreeSet<usize> = needed.flat_map(|node| &node.tensors).map(|(_, id)| id.0).collect();
     let keeps_average = recipe::ema(&recipe.fields).is_some();
-    let trained = graph
-        .parameters
-        .iter()
-        .enumerate()
-        .filter(|(index, parameter)| !parameter.frozen && used(*index))
+    let trained = plan
+        .trained()
+        .filter(|(index, _)| used.contains(index))
         .map(|(index, parameter)| {
-            let dims = parameters[index].shape().to_vec();
+            let dims = tensors[index].shape().to_vec();
             let zeros = || tensor::<B>(vec![0.0; dims.iter().product()], &dims, device);
             Trained {
                 index,
                 decay: !recipe::undecayed(&recipe.fields, parameter),
                 m: zeros(),
                 v: zeros(),
-                average: keeps_average.then(|| parameters[index].clone()),
+                average: keeps_average.then(|| tensors[index].clone()),
             }
         })
         .collect();
-    State { parameters, trained, epoch: 0, step_in_epoch: 0, global_step: 0, loss_sum: 0.0, best: None }
+    State { tensors, trained, epoch: 0, step_in_epoch: 0, global_step: 0, loss_sum: 0.0, best: None }
 }
 
 /// Takes up the last checkpoint; gives its step.
-fn restore<B: Kernels>(
-    state: &mut State<B>,
-    store: &CheckpointStore,
-    graph: &Graph,
-    device: &B::Device,
-) -> Result<u64> {
+fn restore<B: Kernels>(state: &mut State<B>, store: &CheckpointStore, plan: &Plan, device: &B::Device) -> Result<u64> {
     let loaded = store.load(Slot::Last)?;
     let folder = loaded.folder.clone();
     let find = |tensors: &[Tensor<'static>], name: &str| -> Result<FloatTensor<B>> {
@@ -209,8 +201,8 @@ fn restore<B: Kernels>(
         Ok(tensor::<B>(found.values.to_vec(), &found.shape, device))
     };
     for trained in &mut state.trained {
-        let path = &graph.parameters[trained.index].path;
-        state.parameters[trained.index] = find(&loaded.model, path)?;
+        let path = &plan.tensors[trained.index].path;
+        state.tensors[trained.index] = find(&loaded.model, path)?;
         trained.m = find(&loaded.optimizer, &format!("{path}.m"))?;
         trained.v = find(&loaded.optimizer, &format!("{path}.v"))?;
         if trained.average.is_some() {
@@ -229,7 +221,7 @@ fn restore<B: Kernels>(
 }
 
 struct Run<'a, B: Kernels> {
-    network: Network<Autodiff<B>>,
+    network: TapedNetwork<B>,
     evaluating: Network<B>,
     schedule: Schedule,
     optimizer: AdamW,
@@ -331,7 +323,7 @@ impl<B: Kernels> Run<'_, B> {
         let mut pass = Pass { training: Some(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch)) };
         let indices: Vec<usize> = state.trained.iter().map(|trained| trained.index).collect();
         let (value, mut found) =
-            gradients(&self.network, &state.parameters, &indices, examples.inputs, targets, &mut pass, &self.device)?;
+            gradients(&self.network, &state.tensors, &indices, examples.inputs, targets, &mut pass, &self.device)?;
         if !value.is_finite() {
             return Err(Failure::new(format!(
                 "the loss is {value} at epoch {}, step {}",
@@ -356,14 +348,14 @@ impl<B: Kernels> Run<'_, B> {
             let settings = AdamW { lr, weight_decay, ..self.optimizer };
             let empty = || tensor::<B>(vec![0.0], &[1], &self.device);
             // Taken out rather than cloned: the only handle to a tensor lets the step work in place.
-            let parameter = std::mem::replace(&mut state.parameters[trained.index], empty());
+            let parameter = std::mem::replace(&mut state.tensors[trained.index], empty());
             let m = std::mem::replace(&mut trained.m, empty());
             let v = std::mem::replace(&mut trained.v, empty());
             let [parameter, m, v] = B::fused_adamw_step(parameter, gradient, m, v, step, settings);
             if let (Some(decay), Some(average)) = (self.ema, trained.average.take()) {
                 trained.average = Some(averaged::<B>(average, parameter.clone(), decay));
             }
-            state.parameters[trained.index] = parameter;
+            state.tensors[trained.index] = parameter;
             trained.m = m;
             trained.v = v;
         }
@@ -425,19 +417,19 @@ impl<B: Kernels> Run<'_, B> {
 
     fn measure(&mut self, state: &State<B>) -> Result<Option<Measured>> {
         let metrics = &self.experiment.eval;
-        evaluate(&self.evaluating, &state.parameters, self.task, metrics, &self.device, self.observer, self.stop)
+        evaluate(&self.evaluating, &state.tensors, self.task, metrics, &self.device, self.observer, self.stop)
     }
 
     fn save(&mut self, state: &State<B>, slot: Slot) -> Result<()> {
         self.metrics.sync()?;
-        let graph = self.network.graph();
+        let plan = self.network.plan();
         let named = |name: String, tensor: &FloatTensor<B>| {
             let dims = tensor.shape().to_vec();
             Tensor::new(name, dims, values::<B>(tensor.clone()))
         };
-        let path = |trained: &Trained<B>| graph.parameters[trained.index].path.clone();
+        let path = |trained: &Trained<B>| plan.tensors[trained.index].path.clone();
         let model: Vec<_> =
-            state.trained.iter().map(|trained| named(path(trained), &state.parameters[trained.index])).collect();
+            state.trained.iter().map(|trained| named(path(trained), &state.tensors[trained.index])).collect();
         let optimizer: Vec<_> = state
             .trained
             .iter()
@@ -467,31 +459,23 @@ impl<B: Kernels> Run<'_, B> {
     }
 }
 
-/// The mean soft cross entropy of a batch, and its gradient for each of the parameters `trained` (by their index in the
-/// graph). No other parameter gets a gradient: they are not on the tape as variables, so nothing is computed for them.
+/// The mean soft cross entropy of a batch, and its gradient for each of the `trained` of the plan's tensors (by their
+/// indexes).
 ///
 /// # Errors
 /// A model that gives nothing.
 pub fn gradients<B: Kernels>(
-    network: &Network<Autodiff<B>>,
-    parameters: &[FloatTensor<B>],
+    network: &TapedNetwork<B>,
+    tensors: &[FloatTensor<B>],
     trained: &[usize],
     inputs: Vec<(Vec<usize>, Vec<f32>)>,
     targets: FloatTensor<B>,
     pass: &mut Pass,
     device: &B::Device,
 ) -> Result<(f64, Vec<Option<FloatTensor<B>>>)> {
-    let mut tracked: Vec<FloatTensor<Autodiff<B>>> =
-        parameters.iter().map(|tensor| Autodiff::<B>::from_inner(tensor.clone())).collect();
-    for &index in trained {
-        let leaf = tracked[index].clone();
-        tracked[index] = Autodiff::<B>::float_set_require_grad(leaf, true);
-    }
-    let inputs = inputs
-        .into_iter()
-        .map(|(dims, values)| Stream::new(Autodiff::<B>::from_inner(tensor::<B>(values, &dims, device))))
-        .collect();
-    let Some(output) = network.forward(inputs, &tracked, pass).into_iter().next() else {
+    let inputs = inputs.into_iter().map(|(dims, values)| Stream::new(tensor::<B>(values, &dims, device))).collect();
+    let taped = network.forward(inputs, tensors, trained, pass);
+    let Some(output) = taped.outputs.into_iter().next() else {
         return Err(Failure::new("the model gives nothing to train"));
     };
     let loss = Autodiff::<B>::fused_softmax_cross_entropy(output.tensor, Autodiff::<B>::from_inner(targets));
@@ -500,7 +484,7 @@ pub fn gradients<B: Kernels>(
         return Ok((value, Vec::new()));
     }
     let mut gradients = Autodiff::<B>::backward(loss);
-    let found = trained.iter().map(|&index| Autodiff::<B>::grad_remove(&tracked[index], &mut gradients)).collect();
+    let found = taped.leaves.iter().map(|leaf| Autodiff::<B>::grad_remove(leaf, &mut gradients)).collect();
     Ok((value, found))
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use lmv_compiler::passes::Passes;
 use lmv_runtime::device::{DeviceChoice, run};
 use lmv_runtime::events::Event;
 use lmv_runtime::inference::Inference;
@@ -46,6 +47,7 @@ pub fn compile(spec: &str) -> lmv_compiler::Experiment {
 /// Runs a spec on a file of inputs; gives its outputs and taps by name.
 pub fn infer(
     spec: &str,
+    passes: Passes,
     weights: &[(&str, &Path)],
     checkpoint: Option<&Path>,
     input: &Path,
@@ -61,6 +63,7 @@ pub fn infer(
     let taps: Vec<String> = taps.iter().map(|tap| (*tap).to_owned()).collect();
     let inference = Inference {
         experiment: &experiment,
+        passes,
         places: &places,
         checkpoint,
         input,

@@ -66,6 +66,14 @@ fn close(what: &str, found: &[f32], expected: &[f32]) {
 
 #[test]
 fn a_whole_run_is_torchs_and_leaves_the_frozen_block_alone() {
+    // A block's nine tensors; folded, it has none for its norms, and joined, one for q, k and v and one for gate and up.
+    for (passes, tensors) in [(Passes::NONE, 9), (Passes { join_linears: false, ..Passes::ALL }, 7), (Passes::ALL, 4)] {
+        whole_run(passes, tensors);
+    }
+}
+
+/// Trains with these passes; the block then has so many tensors.
+fn whole_run(passes: Passes, tensors: usize) {
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let golden = File::open(&files.join("training.safetensors")).expect("the golden file");
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -73,22 +81,22 @@ fn a_whole_run_is_torchs_and_leaves_the_frozen_block_alone() {
     let compiled = lmv_compiler::compile("test.lmv", SPEC, &[]);
     let messages: String = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
     let experiment = compiled.experiment.unwrap_or_else(|| panic!("{messages}"));
-    let graph = &experiment.graph;
+    let plan = passes.plan(&experiment.graph);
     let mut places = Places::from_environment();
     places.paths = places.paths.with_flag("pictures", folder.path().join("pictures"));
     places.weights = places.weights.with_flag("start", files.join("vit_llama/checkpoint.pth"));
-    let frozen = |parameters: &[FloatTensor<Flex>]| -> Vec<(String, Vec<u32>)> {
-        let all = graph.parameters.iter().zip(parameters).filter(|(parameter, _)| parameter.frozen);
-        all.map(|(parameter, tensor)| {
+    let frozen = |tensors: &[FloatTensor<Flex>]| -> Vec<(String, Vec<u32>)> {
+        let all = plan.tensors.iter().zip(tensors).filter(|(planned, _)| planned.frozen);
+        all.map(|(planned, tensor)| {
             let bits = values::<Flex>(tensor.clone()).into_iter().map(f32::to_bits).collect();
-            (parameter.path.clone(), bits)
+            (planned.path.clone(), bits)
         })
         .collect()
     };
     let device = Default::default();
-    let loaded = parameters::load::<Flex>(graph, &Seeds::new(0), &places, None, &device, &mut |_: Event| {});
+    let loaded = parameters::load::<Flex>(&plan, &Seeds::new(0), &places, None, &device, &mut |_: Event| {});
     let before = frozen(&loaded.expect("the checkpoint fits").tensors);
-    assert_eq!(before.len(), 9, "the block's tensors");
+    assert_eq!(before.len(), tensors, "the block's tensors");
 
     let run = RunFolder::create(folder.path(), "run").expect("a run folder");
     let lock = Lock {
@@ -107,6 +115,7 @@ fn a_whole_run_is_torchs_and_leaves_the_frozen_block_alone() {
     };
     let training = Training {
         experiment: &experiment,
+        passes,
         places: &places,
         folder: &run,
         lock,
@@ -118,7 +127,7 @@ fn a_whole_run_is_torchs_and_leaves_the_frozen_block_alone() {
     };
     let (outcome, state) = training.trained::<Flex>(device).expect("it trains");
     assert!(matches!(outcome, Outcome::Done { whole: true, .. }), "{outcome:?}");
-    assert!(before == frozen(&state.parameters), "the frozen block is as it was, to the bit");
+    assert!(before == frozen(&state.tensors), "the frozen block is as it was, to the bit");
 
     let epochs = metrics::read(run.metrics_path()).expect("metrics");
     let epochs: Vec<_> = epochs.iter().filter(|line| line["kind"] == "epoch").collect();
@@ -134,11 +143,11 @@ fn a_whole_run_is_torchs_and_leaves_the_frozen_block_alone() {
             _ => continue,
         };
         let path = ours(theirs);
-        let trained = state.trained.iter().find(|trained| graph.parameters[trained.index].path == path);
+        let trained = state.trained.iter().find(|trained| plan.tensors[trained.index].path == path);
         let trained = trained.unwrap_or_else(|| panic!("{theirs} is {path} here, and is trained"));
         let tensor = match averaged {
             true => trained.average.clone().expect("an average is kept"),
-            false => state.parameters[trained.index].clone(),
+            false => state.tensors[trained.index].clone(),
         };
         close(name, &values::<Flex>(tensor), &golden.read_f32(name).expect("numbers"));
         compared += usize::from(!averaged);
@@ -147,8 +156,8 @@ fn a_whole_run_is_torchs_and_leaves_the_frozen_block_alone() {
     // What a run writes is what it has.
     let saved = run.checkpoints().load(Slot::Last).expect("a checkpoint");
     for trained in &state.trained {
-        let path = &graph.parameters[trained.index].path;
+        let path = &plan.tensors[trained.index].path;
         let tensor = saved.model.iter().find(|tensor| tensor.name == *path).expect("it is saved");
-        assert!(tensor.values[..] == values::<Flex>(state.parameters[trained.index].clone())[..], "{path}");
+        assert!(tensor.values[..] == values::<Flex>(state.tensors[trained.index].clone())[..], "{path}");
     }
 }

@@ -1,0 +1,44 @@
+//! Passes: each makes a [`Plan`] of a plan that gives the same outputs, the same taps and the same gradients, up to
+//! rounding, with less work. A pass changes frozen parameters only; paths of parameters, what fills them and what a
+//! checkpoint holds stay as the graph has them.
+//!
+//! [`count`] is none of them: it changes nothing, and tells what a plan costs.
+
+pub mod count;
+mod fold_norms;
+mod freeze_frontier;
+mod join_linears;
+
+pub use fold_norms::fold_norms;
+pub use freeze_frontier::freeze_frontier;
+pub use join_linears::join_linears;
+
+use crate::graph::Graph;
+use crate::plan::Plan;
+
+/// Which passes run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// [`fold_norms()`].
+    pub fold_norms: bool,
+    /// [`join_linears()`].
+    pub join_linears: bool,
+    /// [`freeze_frontier()`].
+    pub freeze_frontier: bool,
+}
+
+impl Passes {
+    /// All of them.
+    pub const ALL: Self = Self { fold_norms: true, join_linears: true, freeze_frontier: true };
+    /// None: the graph runs as it is.
+    pub const NONE: Self = Self { fold_norms: false, join_linears: false, freeze_frontier: false };
+
+    /// The plan of a graph. Joining comes after folding, since layers behind one norm read one stream; the frontier
+    /// comes last, since it marks the nodes that there are in the end.
+    pub fn plan(self, graph: &Graph) -> Plan {
+        let passes: [(bool, fn(Plan) -> Plan); 3] =
+            [(self.fold_norms, fold_norms), (self.join_linears, join_linears), (self.freeze_frontier, freeze_frontier)];
+        let wanted = passes.into_iter().filter(|(wanted, _)| *wanted);
+        wanted.fold(Plan::new(graph), |plan, (_, pass)| pass(plan))
+    }
+}
