@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{ValueEnum, value_parser};
 use lmv_compiler::drawing;
+use lmv_compiler::passes::count::Counter;
 
 use crate::build::json;
 use crate::context::{Context, Exit, Message};
@@ -58,7 +59,14 @@ fn show(args: &Args, context: &Context) -> Result<(), Exit> {
     let checked = spec::checked(&args.spec, &args.variant, &overrides, context)?;
     let experiment = &checked.experiment;
     let text = match args.format {
-        Format::Json => json(&experiment.graph),
+        Format::Json => {
+            let mut graph = serde_json::to_value(&experiment.graph).unwrap_or_default();
+            let total = Counter::new(&experiment.graph).total();
+            let (trained, frozen) = experiment.graph.parameter_counts();
+            let flops = (!total.flops_unknown).then_some(total.flops);
+            graph["totals"] = serde_json::json!({ "trained": trained, "frozen": frozen, "flops": flops });
+            json(&graph)
+        }
         Format::Dot => dot::draw(&experiment.graph),
         Format::Svg => {
             let file =

@@ -5,6 +5,17 @@ pub fn si(number: f64) -> String {
     scaled(number, 1000.0, &["", "K", "M", "G", "T", "P", "E"])
 }
 
+/// A count as it is, in groups of three digits: `22,050,664`.
+pub fn exact(count: f64) -> String {
+    let digits = format!("{count:.0}");
+    let groups: Vec<&str> = {
+        let first = digits.len() % 3;
+        let rest = (first..digits.len()).step_by(3).map(|at| &digits[at..at + 3]);
+        std::iter::once(&digits[..first]).filter(|group| !group.is_empty()).chain(rest).collect()
+    };
+    groups.join(",")
+}
+
 /// Bytes with a binary prefix: `1.2 GiB`.
 pub fn bytes(number: f64) -> String {
     scaled(number, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])

@@ -430,3 +430,23 @@ fn a_wrong_lmv_toml_is_told_with_its_line() {
         (&3.into(), &"did you mean `[weights]`?".into())
     );
 }
+
+/// paper.md §1.2, §3.1 and timm's counts: what is trained and what is frozen, to the last number.
+#[test]
+fn show_counts_what_is_trained_and_frozen_exactly() {
+    let totals = |spec: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("spec.lmv"), format!("{spec}\ndata = imagenet\n")).expect("written");
+        let output = lmvc(&folder, &["show", "--format", "json", "spec.lmv"]);
+        let graph: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (graph["totals"]["trained"].as_i64(), graph["totals"]["frozen"].as_i64())
+    };
+    for (vit, width, trained) in [("tiny", 192, 5_717_416), ("small", 384, 22_050_664), ("base", 768, 86_567_656)] {
+        assert_eq!(totals(&format!("model = vit_{vit} >> head")), (Some(trained), Some(0)));
+        let around = format!(
+            "linear({width}, 4096, bias = false) >> frozen(llama7b.layer[31]) >> rms_norm(4096, affine = false) >> linear(4096, {width}, bias = false)"
+        );
+        let with_llama = totals(&format!("model = vit_{vit} >> {around} >> head"));
+        assert_eq!(with_llama, (Some(trained + 2 * width * 4096), Some(202_383_360)));
+    }
+}

@@ -136,6 +136,7 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Config::Int(n) => write!(f, "{n}"),
+            Config::Float(x) if *x != 0.0 && x.abs() < 1e-3 => write!(f, "{x:e}"),
             Config::Float(x) => write!(f, "{x}"),
             Config::Bool(b) => write!(f, "{b}"),
             Config::Str(s) => write!(f, "{s:?}"),

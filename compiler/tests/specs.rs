@@ -158,9 +158,9 @@ fn videomae_has_the_sizes_of_its_shapes() {
     let of = counts("specs/video/table3.lmv");
     assert_eq!(of["small"], (vit(384), 0));
     assert_eq!(of["base"], (vit(768), 0));
-    for text_or_code in ["", "_by_the_code"] {
-        assert_eq!(of[&format!("small_llama{text_or_code}")], (vit(384) + mappers(384), LLAMA));
-        assert_eq!(of[&format!("base_llama{text_or_code}")], (vit(768) + mappers(768), LLAMA));
+    for code_or_text in ["", "_by_the_text"] {
+        assert_eq!(of[&format!("small_llama{code_or_text}")], (vit(384) + mappers(384), LLAMA));
+        assert_eq!(of[&format!("base_llama{code_or_text}")], (vit(768) + mappers(768), LLAMA));
     }
     assert_eq!(of["small_random"], (vit(384) + mappers(384) + LLAMA, 0));
 }

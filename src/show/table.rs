@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use lmv_compiler::Recipe;
-use lmv_compiler::graph::{Filling, Graph};
+use lmv_compiler::config::{Call, Config};
+use lmv_compiler::graph::{Filling, Graph, Node};
 use lmv_compiler::passes::count::{self, Counter, Sum};
 use lmv_compiler::plan::Plan;
 use lmv_runtime::device::{self, DeviceChoice};
@@ -11,7 +12,7 @@ use lmv_runtime::device::{self, DeviceChoice};
 use super::outline::{Entry, Outline};
 use crate::context::Paint;
 use crate::spec::Checked;
-use crate::units::{bytes, si};
+use crate::units::{bytes, exact, si};
 
 const WIDTH: usize = 100;
 const GAP: &str = "  ";
@@ -153,22 +154,34 @@ fn shortened(text: &str, width: usize) -> String {
     short
 }
 
+/// A metric with the output that it is of, where that has a name.
+fn measure(call: &Call) -> String {
+    match call.on.as_ref().map(|on| on.outputs.as_slice()) {
+        Some([output]) if output != "output" => format!("{output}: {}", data_call(call)),
+        _ => data_call(call),
+    }
+}
+
 fn facts(checked: &Checked, total: &Sum, batch: usize) -> Vec<(&'static str, String)> {
     let experiment = &checked.experiment;
     let graph = &experiment.graph;
     let least = |unknown: bool| if unknown { "at least " } else { "" };
     let mut facts = Vec::new();
     let both = match (total.trained > 0.0, total.frozen > 0.0) {
-        (_, false) => format!("{} trained", si(total.trained)),
-        (false, true) => format!("{} frozen", si(total.frozen)),
+        (_, false) => format!("{} trained", exact(total.trained)),
+        (false, true) => format!("{} frozen", exact(total.frozen)),
         (true, true) => format!(
             "{} trained + {} frozen = {}",
-            si(total.trained),
-            si(total.frozen),
+            exact(total.trained),
+            exact(total.frozen),
             si(total.trained + total.frozen)
         ),
     };
     facts.push(("parameters", format!("{}{both}", least(total.size_unknown))));
+    let of_ones = |node: &Node| node.arguments.get("affine") == Some(&Config::Bool(false));
+    if graph.nodes.iter().any(of_ones) {
+        facts.push(("", "a norm with `affine = false` has a weight of ones, which is not counted".to_owned()));
+    }
     let mut forward = format!("{}{} FLOPs a sample", least(total.flops_unknown), si(total.flops));
     if total.flops_unknown && total.flops == 0.0 {
         forward = format!("its FLOPs depend on {}", unknown_dims(graph).join(", "));
@@ -209,7 +222,7 @@ fn facts(checked: &Checked, total: &Sum, batch: usize) -> Vec<(&'static str, Str
         }
     }
     if !experiment.eval.is_empty() {
-        facts.push(("eval", experiment.eval.iter().map(data_call).collect::<Vec<_>>().join(", ")));
+        facts.push(("eval", experiment.eval.iter().map(measure).collect::<Vec<_>>().join(", ")));
     }
     let parts: Vec<String> =
         experiment.not_yet_run.iter().map(|part| format!("the {} `{}`", part.kind, part.name)).collect();
@@ -262,8 +275,8 @@ fn unknown_dims(graph: &Graph) -> Vec<String> {
     names.into_iter().collect()
 }
 
-fn data_call(call: &lmv_compiler::config::Call) -> String {
-    lmv_compiler::config::Config::Call(Box::new(call.clone())).to_string()
+fn data_call(call: &Call) -> String {
+    Config::Call(Box::new(call.clone())).to_string()
 }
 
 /// A titled text in lines of at most [`WIDTH`], the text in a column of its own that begins at `indent`.

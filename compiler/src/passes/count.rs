@@ -49,9 +49,11 @@ impl<'a> Counter<'a> {
         Self { graph, costly: costly.collect() }
     }
 
-    /// The whole model.
+    /// The whole model, as its outputs need it: what only a tap shows is not run with it.
     pub fn total(&self) -> Sum {
-        self.sum(0..self.graph.nodes.len(), &(0..self.graph.parameters.len()).collect())
+        let needed = self.graph.needed_for(self.graph.outputs.iter().map(|port| port.stream));
+        let nodes = needed.into_iter().enumerate().filter(|(_, needed)| *needed).map(|(node, _)| node);
+        self.sum(nodes, &(0..self.graph.parameters.len()).collect())
     }
 
     /// Some nodes and some parameters, by their indexes in the graph.
