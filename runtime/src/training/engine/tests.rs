@@ -75,7 +75,7 @@ fn a_whole_run_is_torchs_and_leaves_the_frozen_block_alone() {
 /// Trains with these passes; the block then has so many tensors.
 fn whole_run(passes: Passes, tensors: usize) {
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let golden = File::open(&files.join("training.safetensors")).expect("the golden file");
+    let golden = File::open(files.join("training.safetensors")).expect("the golden file");
     let folder = tempfile::tempdir().expect("a temporary folder");
     pictures(&golden, &folder.path().join("pictures"));
     let compiled = lmv_compiler::compile("test.lmv", SPEC, &[]);
