@@ -21,6 +21,9 @@ pub(crate) struct Measure {
     pub output: Option<(String, Origin)>,
 }
 
+/// The parts of a record type, and where they are looked for if not everywhere.
+type NamedParts<'t> = (Option<Side>, &'t [(Name, Type)]);
+
 /// Where a part of a measure is looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -103,7 +106,7 @@ impl Elaborator<'_> {
             Some(TypeKind::Record(parts)) => self.by_names(&name, &[(None, parts)], &mut bindings, &env, at, model_at),
             Some(TypeKind::Tuple(parts)) => match parts.as_slice() {
                 [Type { kind: TypeKind::Record(given), .. }, Type { kind: TypeKind::Record(target), .. }] => {
-                    let parts = [(Some(Side::Model), given), (Some(Side::Data), target)];
+                    let parts = [(Some(Side::Model), given.as_slice()), (Some(Side::Data), target.as_slice())];
                     self.by_names(&name, &parts, &mut bindings, &env, at, model_at)
                 }
                 [given, target] if !named(given) && !named(target) => {
@@ -143,7 +146,7 @@ impl Elaborator<'_> {
     fn by_names(
         &mut self,
         measure: &str,
-        parts: &[(Option<Side>, &Vec<(Name, Type)>)],
+        parts: &[NamedParts<'_>],
         bindings: &mut Bindings,
         env: &EnvRef,
         at: Origin,

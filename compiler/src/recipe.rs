@@ -199,9 +199,7 @@ impl Elaborator<'_> {
             this.settled(value, value_at)
         };
         // What is wrong in a recipe of the library is wrong with the arguments that it was given.
-        let Some(value) = self.framed(&definition.name, at, settle).flatten() else {
-            return None;
-        };
+        let value = self.framed(&definition.name, at, settle).flatten()?;
         if !of_kind(&value, kind) {
             let diagnostic = Diagnostic::error(
                 Code::WrongType,

@@ -363,7 +363,7 @@ impl Env {
             let (outer, lists) = (parent.outer.clone(), parent.lists + 1);
             return Rc::new(Env { file, names, parent: Some(parent.clone()), lists, outer, depth });
         }
-        let mut outer = parent.outer.clone().unwrap_or_else(HashTrieMap::new);
+        let mut outer = parent.outer.clone().unwrap_or_default();
         let lists: Vec<&Env> = parent.lists().collect();
         for (name, value) in lists.into_iter().rev().flat_map(|env| &env.names) {
             outer.insert_mut(name.clone(), value.clone());

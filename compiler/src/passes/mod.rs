@@ -27,6 +27,9 @@ pub struct Passes {
     pub freeze_frontier: bool,
 }
 
+/// A plan with the same outputs that costs less.
+type Pass = fn(Plan) -> Plan;
+
 impl Passes {
     /// All of them.
     pub const ALL: Self = Self { fold_norms: true, join_linears: true, freeze_frontier: true };
@@ -36,7 +39,7 @@ impl Passes {
     /// The plan of a graph. Joining comes after folding, since layers behind one norm read one stream; the frontier
     /// comes last, since it marks the nodes that there are in the end.
     pub fn plan(self, graph: &Graph) -> Plan {
-        let passes: [(bool, fn(Plan) -> Plan); 3] =
+        let passes: [(bool, Pass); 3] =
             [(self.fold_norms, fold_norms), (self.join_linears, join_linears), (self.freeze_frontier, freeze_frontier)];
         let wanted = passes.into_iter().filter(|(wanted, _)| *wanted);
         wanted.fold(Plan::new(graph), |plan, (_, pass)| pass(plan))
