@@ -55,8 +55,9 @@ impl Elaborator<'_> {
                 .also(model_at, what),
             );
         }
+        let loss_at = recipe.places.get("loss").copied().unwrap_or(at);
         if let Some(loss) = recipe.fields.get_mut("loss") {
-            self.check_loss(loss, None, at, model_at);
+            self.check_loss(loss, None, loss_at, model_at);
         }
     }
 
@@ -92,7 +93,7 @@ impl Elaborator<'_> {
             ));
             return;
         }
-        if self.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::Measure) {
+        if measure.output.is_none() && self.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::Measure) {
             // What the model gives was reported; each further measure would only say so again.
             return;
         }
@@ -372,7 +373,8 @@ impl Elaborator<'_> {
         self.report(if first.starts_with("output.") {
             diagnostic.help("name the outputs, and what is measured of them: `{ answer: x, pose: y }`")
         } else {
-            diagnostic.help(format!("say of which: `{{ {first}: {name} }}`"))
+            let setting = if measure.call.kind == "loss" { "train.loss" } else { "eval" };
+            diagnostic.help(format!("say of which: `{setting} = {{ {first}: {name} }}`"))
         });
         None
     }

@@ -26,6 +26,9 @@ pub struct Recipe {
     pub batch: usize,
     /// Its fields: `loss`, `optimizer`, …
     pub fields: BTreeMap<String, Config>,
+    /// Where the fields stand that the user wrote: in a recipe of the user's own, or as `train.loss = …`.
+    #[serde(skip)]
+    pub(crate) places: BTreeMap<String, Origin>,
 }
 
 /// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
@@ -93,8 +96,8 @@ impl Elaborator<'_> {
         let epochs = self.count("epochs", &definition, &bound, at);
         let batch = self.count("batch", &definition, &bound, at);
         let (epochs, batch) = (epochs?, batch?);
-        let fields = self.recipe_fields(&definition, &bound, &fields_set, at)?;
-        Some((Recipe { name: definition.name.clone(), epochs, batch, fields }, at))
+        let (fields, places) = self.recipe_fields(&definition, &bound, &fields_set, at)?;
+        Some((Recipe { name: definition.name.clone(), epochs, batch, fields, places }, at))
     }
 
     /// A parameter that every recipe has, and that is a whole number of at least 1.
@@ -137,13 +140,14 @@ impl Elaborator<'_> {
         bound: &[Bound],
         changes: &[&Change<'_>],
         at: Origin,
-    ) -> Option<BTreeMap<String, Config>> {
+    ) -> Option<(BTreeMap<String, Config>, BTreeMap<String, Origin>)> {
         let ItemKind::Recipe { fields, .. } = definition.kind() else { return None };
         let env = Env::within(
             &Env::top(definition.file),
             bound.iter().map(|bound| (bound.name.clone(), bound.value.clone())).collect(),
         );
         let mut settled: BTreeMap<String, Config> = BTreeMap::new();
+        let mut places = BTreeMap::new();
         let written = fields.iter().map(|(name, value)| {
             (name.text.as_str(), value, env.clone(), Origin { file: definition.file, span: name.span })
         });
@@ -151,9 +155,13 @@ impl Elaborator<'_> {
             changes.iter().map(|change| (change.part.as_str(), change.to.value, change.to.env.clone(), change.part_at));
         let mut sound = true;
         for (name, value, env, name_at) in written.chain(from_outside).collect::<Vec<_>>() {
+            let value_at = Origin { file: env.file, span: value.span };
             match self.recipe_field(definition, RecipeField { name, value, env, name_at }, at) {
                 Some(value) => {
                     settled.insert(name.to_owned(), value);
+                    if !self.sources.get(value_at.file).library {
+                        places.insert(name.to_owned(), value_at);
+                    }
                 }
                 None => sound = false,
             }
@@ -169,7 +177,7 @@ impl Elaborator<'_> {
                 sound = false;
             }
         }
-        sound.then_some(settled)
+        sound.then_some((settled, places))
     }
 
     /// One field. `None` is a mistake that was reported.
