@@ -290,9 +290,11 @@ fn nearest_spec(path: &Path) -> Option<String> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let names = specs_in(folder);
-    let near = nearest(&wanted, names.iter().map(String::as_str)).into_iter().next()?;
-    Some(path.with_file_name(near).display().to_string())
+    // By what stands before `.lmv`, which all have.
+    let stem = |name: &str| name.strip_suffix(".lmv").unwrap_or(name).to_owned();
+    let names: Vec<String> = specs_in(folder).iter().map(|name| stem(name)).collect();
+    let near = nearest(&stem(&wanted), names.iter().map(String::as_str)).into_iter().next()?;
+    Some(path.with_file_name(format!("{near}.lmv")).display().to_string())
 }
 
 /// The known names that are near to `name`, the nearest first.

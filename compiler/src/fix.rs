@@ -119,7 +119,11 @@ fn try_out(fixed: &mut Fixed, proposals: &[&Proposal], check: &mut impl FnMut(&s
     }
     text += &fixed.text[upto..];
     let compiled = check(&text);
-    if compiled.diagnostics.len() > fixed.compiled.diagnostics.len() || text == fixed.text {
+    // One alone may show a mistake that lay behind it. Several together must leave fewer, or they undo each other: where
+    // two layers do not fit, either width could be changed, and not both.
+    let (before, after) = (fixed.compiled.diagnostics.len(), compiled.diagnostics.len());
+    let worse = if proposals.len() > 1 { after >= before } else { after > before };
+    if worse || text == fixed.text {
         return false;
     }
     fixed.text = text;

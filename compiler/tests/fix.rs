@@ -136,3 +136,14 @@ fn what_is_missing_is_imported() {
         "use vision.vit { vit_small }\nmodel = vit_small >> head\n",
     );
 }
+
+/// Either width could be changed where two layers do not fit: changing both would leave them apart.
+#[test]
+fn two_ways_to_mend_one_place_do_not_undo_each_other() {
+    let wrong = "let around(middle) = linear(384, 2048) >> middle >> linear(4096, 384)\n\
+                 model = vit_small >> around(frozen(llama7b.layer[31])) >> head\n\
+                 variant mlp { model = vit_small >> around(gelu) >> head }\n";
+    let fixed = mended(wrong);
+    assert_eq!(fixed.text, wrong.replace("2048", "4096"));
+    assert_eq!(fixed.changes.len(), 1);
+}

@@ -386,13 +386,17 @@ impl Builder<'_> {
             let (f, s, e) = place(node.origin);
             f == file && start <= s && e <= end && (s, e) != (start, end)
         });
-        let name = plain(last);
+        // A block of a language model is more than a layer.
+        let name = match group.label.rsplit('.').collect::<Vec<_>>().as_slice() {
+            [index, "layer", llm, ..] if index.bytes().all(|b| b.is_ascii_digit()) => format!("{llm}.layer[{index}]"),
+            _ => plain(last).to_owned(),
+        };
         if origins.len() > 1 || !alone || level.written_at == Some(place(origin)) {
             let layer = match group.first.as_slice() {
-                [node] => Some(&self.graph.nodes[*node].layer).filter(|layer| *layer != name),
+                [node] => Some(&self.graph.nodes[*node].layer).filter(|layer| **layer != name),
                 _ => None,
             };
-            return (name.to_owned(), layer.cloned());
+            return (name, layer.cloned());
         }
         let written = self.sources.text(origin).split_whitespace().collect::<Vec<_>>().join(" ");
         let (written, filled) = unmarked(&written);
@@ -401,7 +405,7 @@ impl Builder<'_> {
         let named = name != called && !group.label.starts_with(&called);
         match (named, written.chars().count() <= LONGEST_TITLE) {
             // `linear(8, 8) as proj`: the name first.
-            (true, _) => (name.to_owned(), Some(filled.unwrap_or_else(|| shortened(written)))),
+            (true, _) => (name, Some(filled.unwrap_or_else(|| shortened(written)))),
             (false, true) => (written.to_owned(), filled),
             (false, false) => match written.split_once('(') {
                 Some((callee, arguments)) => {

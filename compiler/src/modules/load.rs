@@ -401,7 +401,14 @@ impl Loader<'_> {
             let ended = format!("{name}.lmv");
             let near = match beside.contains(&ended) {
                 true => Some(ended.as_str()),
-                false => nearest(name, beside.iter().map(String::as_str)),
+                // By what stands before `.lmv`, which all have; the file that imports is not what it imports.
+                false => {
+                    let own = self.way.last().map(|own| &own[files::folder(own).len()..]);
+                    let stem = |name: &'_ str| name.strip_suffix(".lmv").map_or(name.len(), str::len);
+                    let others = beside.iter().filter(|other| Some(other.as_str()) != own);
+                    let near = nearest(&name[..stem(name)], others.map(|other| &other[..stem(other)]));
+                    near.and_then(|near| beside.iter().find(|other| &other[..stem(other)] == near)).map(String::as_str)
+                }
             };
             match near {
                 Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, format!("\"{folder}{near}\"")),
