@@ -119,10 +119,10 @@ fn try_out(fixed: &mut Fixed, proposals: &[&Proposal], check: &mut impl FnMut(&s
     }
     text += &fixed.text[upto..];
     let compiled = check(&text);
-    // One alone may show a mistake that lay behind it. Several together must leave fewer, or they undo each other: where
+    // One alone may show a mistake that lay behind it. Several together must each mend one, or they undo each other: where
     // two layers do not fit, either width could be changed, and not both.
     let (before, after) = (fixed.compiled.diagnostics.len(), compiled.diagnostics.len());
-    let worse = if proposals.len() > 1 { after >= before } else { after > before };
+    let worse = if proposals.len() > 1 { after + proposals.len() > before } else { after > before };
     if worse || text == fixed.text {
         return false;
     }
