@@ -68,6 +68,18 @@ pub struct Diagnostic {
     pub suggestions: Vec<Suggestion>,
 }
 
+/// Longer lines than this, in bytes, are not shown.
+const LONGEST_LINE: usize = 1000;
+
+/// Whether the line on which a place begins can be shown.
+fn has_a_line_to_show(sources: &Sources, at: Origin) -> bool {
+    let text = sources.get(at.file).text.as_bytes();
+    let (before, behind) = text.split_at(at.span.start.min(text.len()));
+    let to_the_left = before.iter().rev().take(LONGEST_LINE).take_while(|byte| **byte != b'\n').count();
+    let to_the_right = behind.iter().take(LONGEST_LINE).take_while(|byte| **byte != b'\n').count();
+    to_the_left + to_the_right < LONGEST_LINE
+}
+
 impl Diagnostic {
     /// An error at a place.
     pub fn error(code: Code, message: impl Into<String>, at: Origin, label: impl Into<String>) -> Self {
@@ -136,9 +148,11 @@ impl Diagnostic {
             Severity::Error => shown::Severity::Error,
             Severity::Warning => shown::Severity::Warning,
         };
-        let labels = self
-            .labels
-            .iter()
+        // A line that no window holds is not shown; what is said of it is.
+        let (shown_labels, too_long): (Vec<&Label>, Vec<&Label>) =
+            self.labels.iter().partition(|label| has_a_line_to_show(sources, label.origin));
+        let labels = shown_labels
+            .into_iter()
             .map(|label| {
                 let style = if label.primary { LabelStyle::Primary } else { LabelStyle::Secondary };
                 let span = label.origin.span;
@@ -149,7 +163,13 @@ impl Diagnostic {
             .with_code(self.code.as_str())
             .with_message(&self.message)
             .with_labels(labels)
-            .with_notes(self.notes.clone());
+            .with_notes(
+                too_long
+                    .into_iter()
+                    .map(|label| format!("at {}: {}", sources.position(label.origin), label.message))
+                    .chain(self.notes.iter().cloned())
+                    .collect(),
+            );
         let config = term::Config::default();
         let mut text = emit(&config, &files, &diagnostic, color);
         for suggestion in &self.suggestions {
@@ -158,7 +178,7 @@ impl Diagnostic {
                 // The proposal is shown on the line as it would read after the edit.
                 let source = sources.get(edit.origin.file);
                 let span = edit.origin.span;
-                if source.text.get(span.start..span.end).is_some() {
+                if source.text.get(span.start..span.end).is_some() && has_a_line_to_show(sources, edit.origin) {
                     let edited = format!("{}{}{}", &source.text[..span.start], edit.text, &source.text[span.end..]);
                     let mut after = SimpleFiles::new();
                     let id = after.add(source.name.clone(), edited);

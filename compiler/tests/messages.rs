@@ -62,3 +62,12 @@ tells! {
     json_of_a_shape_error: "model = vit_small\n     >> linear(384, 4096)\n     >> frozen(opt_1_3b.layer[23])\n     >> linear(2048, 384)\n     >> head\n";
     json_of_a_misspelt_name: "model = vit_smal >> head\n";
 }
+
+#[test]
+fn a_line_that_no_window_holds_is_not_shown() {
+    let program = format!("model = vit_small >> {}head\n", "linear(384, 385) >> ".repeat(1000));
+    let compiled = check("spec.lmv", &program);
+    let told = compiled.diagnostics.first().map(|d| d.render(&compiled.sources, false)).expect("it is wrong");
+    assert!(told.len() < 1000, "{} bytes", told.len());
+    assert!(told.contains("spec.lmv:1:") && told.contains("takes [.., 384]"), "{told}");
+}
