@@ -9,14 +9,16 @@
 //! is ever unfolded, and the number of instructions (`MOST_STEPS`), of open brackets (`DEEPEST`) and of axes
 //! (`MOST_AXES`) has an end.
 
+mod described;
 mod globals;
+mod reading;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use globals::{GLOBALS, Global};
+use globals::Global;
 
-use super::dtype::{Dtype, elements};
+use super::dtype::Dtype;
 use super::file::shown;
 use crate::error::{Failure, Result};
 
@@ -387,96 +389,7 @@ impl<'a> Machine<'a> {
 
     // What the bytes give.
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
-        let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len());
-        let Some(end) = end else {
-            return Err(Failure::at(
-                self.path,
-                format!(
-                    "is damaged or cut short: byte {} of its pickle needs {len} more bytes, and {} are there",
-                    self.at,
-                    self.bytes.len() - self.at
-                ),
-            )
-            .help("download or copy the file again"));
-        };
-        let taken = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn byte(&mut self) -> Result<u8> {
-        Ok(self.take(1)?[0])
-    }
-
-    /// A length of four bytes. It is held against what is there where it is used.
-    fn length4(&mut self) -> Result<usize> {
-        Ok(u32::from_le_bytes(self.array()?) as usize)
-    }
-
-    fn length8(&mut self) -> Result<usize> {
-        Ok(usize::try_from(u64::from_le_bytes(self.array()?)).unwrap_or(usize::MAX))
-    }
-
-    fn utf8(&self, bytes: &'a [u8]) -> Result<&'a str> {
-        std::str::from_utf8(bytes).map_err(|_| self.malformed("text that is not UTF-8"))
-    }
-
-    fn line(&mut self) -> Result<&'a str> {
-        let rest = &self.bytes[self.at..];
-        let len = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
-        let line = self.take(len)?;
-        self.take(1)?;
-        self.utf8(line)
-    }
-
-    fn text(&mut self, len: usize) -> Result<()> {
-        let text = self.take(len)?;
-        let text = self.utf8(text)?;
-        self.texts.push(text);
-        self.stack.push(Value::Text(self.texts.len() - 1));
-        Ok(())
-    }
-
-    fn blob(&mut self, len: usize) -> Result<()> {
-        self.take(len)?;
-        self.stack.push(Value::Opaque);
-        Ok(())
-    }
-
-    /// A whole number of any length, little-endian, in two's complement. Those beyond 64 bits are no sizes: random
-    /// states have them.
-    fn long(&mut self, len: usize) -> Result<()> {
-        let bytes = self.take(len)?;
-        let sign = if bytes.last().is_some_and(|b| *b >= 0x80) { 0xff } else { 0 };
-        let mut wide = [sign; 8];
-        let value = if bytes.len() <= wide.len() {
-            wide[..bytes.len()].copy_from_slice(bytes);
-            Value::Int(i64::from_le_bytes(wide))
-        } else {
-            Value::Opaque
-        };
-        self.stack.push(value);
-        Ok(())
-    }
-
     // The stack and the memo.
-
-    /// Where the last `n` values begin, if there are so many inside the innermost bracket.
-    fn room_for(&self, n: usize) -> Result<usize> {
-        let bottom = self.marks.last().copied().unwrap_or(0);
-        self.stack
-            .len()
-            .checked_sub(n)
-            .filter(|from| *from >= bottom)
-            .ok_or_else(|| self.malformed("a value is missing on its stack"))
-    }
 
     fn pop(&mut self) -> Result<Value> {
         let at = self.room_for(1)?;
@@ -552,196 +465,7 @@ impl<'a> Machine<'a> {
 
     // What Python would call.
 
-    fn global(&self, module: &str, name: &str) -> Result<Global> {
-        match GLOBALS.iter().find(|(m, n, _)| *m == module && *n == name) {
-            Some((.., global)) => Ok(*global),
-            None if module.starts_with("torch") && (name.starts_with("_rebuild") || name.ends_with("Storage")) => {
-                Err(Failure::at(
-                    self.path,
-                    format!("holds a kind of tensor (`{}.{}`) that lmvc cannot read", shown(module), shown(name)),
-                )
-                .help(RESAVE))
-            }
-            None => Err(self.code(module, name)),
-        }
-    }
-
-    /// A description of the value that Python would have made by calling `callee`.
-    fn describe(&mut self, callee: Value, arguments: Value) -> Result<Value> {
-        let Value::Global(global) = callee else {
-            return Err(self.malformed("a call of what cannot be called"));
-        };
-        let Value::Tuple(arguments) = arguments else {
-            return Err(self.malformed("a call without a tuple of arguments"));
-        };
-        match global {
-            Global::Opaque => Ok(Value::Opaque),
-            Global::OrderedDict => {
-                let items = match *self.tuples[arguments] {
-                    [] => Vec::new(),
-                    // As Python 2 wrote it: a list of pairs.
-                    [Value::List(list)] => {
-                        self.copied += self.lists[list].len();
-                        if self.copied > MOST_STEPS {
-                            return Err(self.beyond(&format!("{MOST_STEPS} items of dicts")));
-                        }
-                        let pair = |item: &Value| match item {
-                            Value::List(pair) => <[Value; 2]>::try_from(self.lists[*pair].as_slice()).ok(),
-                            Value::Tuple(pair) => <[Value; 2]>::try_from(&*self.tuples[*pair]).ok(),
-                            _ => None,
-                        };
-                        let pairs: Option<Vec<_>> =
-                            self.lists[list].iter().map(|i| pair(i).map(|[k, v]| (k, v))).collect();
-                        pairs.ok_or_else(|| self.malformed("a dict of what are no pairs"))?
-                    }
-                    _ => return Err(self.malformed("a dict of what are no pairs")),
-                };
-                self.dicts.push(items);
-                Ok(Value::Dict(self.dicts.len() - 1))
-            }
-            Global::Size => match *self.tuples[arguments] {
-                [size @ Value::Tuple(_)] => Ok(size),
-                _ => Err(self.malformed("a size that is no tuple")),
-            },
-            Global::Parameter => match self.tuples[arguments].first() {
-                Some(tensor @ Value::Tensor(_)) => Ok(*tensor),
-                _ => Err(self.malformed("a parameter that is no tensor")),
-            },
-            Global::Tensor { typed } => {
-                let tensor = self.tensor(arguments, typed)?;
-                self.tensors.push(tensor);
-                Ok(Value::Tensor(self.tensors.len() - 1))
-            }
-            Global::Storage(_) | Global::Dtype(_) => Err(self.malformed("a call of what cannot be called")),
-        }
-    }
-
-    /// `("storage", class, key, device, length)`, as `torch.save` names a storage.
-    fn storage(&self, id: Value) -> Result<Storage<'a>> {
-        let not_one = || self.malformed("what should name a storage does not");
-        let Value::Tuple(id) = id else { return Err(not_one()) };
-        let [Value::Text(word), Value::Global(Global::Storage(dtype)), Value::Text(key), _, Value::Int(numbers)] =
-            *self.tuples[id]
-        else {
-            return Err(not_one());
-        };
-        let key = self.texts[key];
-        let numbers = usize::try_from(numbers).map_err(|_| not_one())?;
-        if self.texts[word] != "storage" || key.len() > LONGEST_KEY {
-            return Err(not_one());
-        }
-        Ok(Storage { dtype, key, numbers })
-    }
-
-    fn sizes(&self, value: Value) -> Result<Vec<usize>> {
-        let Value::Tuple(sizes) = value else { return Err(self.malformed("a shape that is no tuple")) };
-        let sizes = &self.tuples[sizes];
-        if sizes.len() > MOST_AXES {
-            return Err(self.beyond(&format!("{MOST_AXES} axes of a tensor")));
-        }
-        let size = |value: &Value| match value {
-            Value::Int(n) => usize::try_from(*n).ok(),
-            _ => None,
-        };
-        let sizes: Option<Vec<usize>> = sizes.iter().map(size).collect();
-        sizes.ok_or_else(|| self.malformed("a shape of what are no sizes"))
-    }
-
-    fn tensor(&self, arguments: usize, typed: bool) -> Result<Tensor<'a>> {
-        let arguments = &self.tuples[arguments];
-        let [Value::Storage(storage), Value::Int(offset), shape, stride, ..] = **arguments else {
-            return Err(self.malformed("a tensor without storage, offset, shape and stride"));
-        };
-        let storage = self.storages[storage];
-        let (shape, stride) = (self.sizes(shape)?, self.sizes(stride)?);
-        let dtype = match (typed, arguments.get(6)) {
-            (false, _) => storage.dtype,
-            (true, Some(Value::Global(Global::Dtype(dtype)))) => *dtype,
-            (true, _) => return Err(self.malformed("a tensor whose type is not known")),
-        };
-        let offset = usize::try_from(offset).map_err(|_| self.malformed("a tensor that begins before its storage"))?;
-        if shape.len() != stride.len() || elements(&shape).is_none() {
-            return Err(self.malformed("a shape that no tensor can have"));
-        }
-        Ok(Tensor { storage, dtype, offset, shape, stride })
-    }
-
     // What comes of it.
-
-    /// The tensors by name under `root`: those under the first of [`WRAPPERS`] that has some, or its own.
-    fn collect(&self, root: Value) -> Result<BTreeMap<String, View>> {
-        if let Some(found) = self.named(root, DEEPEST_WRAPPER, &mut HashSet::new()) {
-            return found.into_iter().map(|(name, tensor)| Ok((name.to_string(), self.view(name, tensor)?))).collect();
-        }
-        let mut keys: Vec<String> = match root {
-            Value::Dict(dict) => self.dicts[dict]
-                .iter()
-                .filter_map(|(key, _)| match key {
-                    Value::Text(key) => Some(format!("`{}`", shown(self.texts[*key]))),
-                    _ => None,
-                })
-                .take(12)
-                .collect(),
-            _ => Vec::new(),
-        };
-        keys.dedup();
-        let there = if keys.is_empty() { "nothing by name".into() } else { keys.join(", ") };
-        Err(Failure::at(self.path, format!("holds no tensors by name: {there} is at its top level"))
-            .note(format!("tensors are looked for there, and under {}", WRAPPERS.map(|w| format!("`{w}`")).join(", ")))
-            .help(RESAVE))
-    }
-
-    fn named(&self, root: Value, depth: usize, seen: &mut HashSet<usize>) -> Option<BTreeMap<&'a str, &Tensor<'a>>> {
-        let Value::Dict(dict) = root else { return None };
-        // Each dict once, however often others hold it.
-        if !seen.insert(dict) {
-            return None;
-        }
-        let entries = &self.dicts[dict];
-        let text = |value: &Value| match value {
-            Value::Text(text) => Some(self.texts[*text]),
-            _ => None,
-        };
-        if depth > 0 {
-            for wrapper in WRAPPERS {
-                // The last of a key counts, as in Python.
-                let inner = entries.iter().rev().find(|(key, _)| text(key) == Some(wrapper)).map(|(_, value)| *value);
-                if let Some(found) = inner.and_then(|inner| self.named(inner, depth - 1, seen)) {
-                    return Some(found);
-                }
-            }
-        }
-        let mut found = BTreeMap::new();
-        for (key, value) in entries {
-            if let (Some(key), Value::Tensor(tensor)) = (text(key), value) {
-                found.insert(key, &self.tensors[*tensor]);
-            }
-        }
-        (!found.is_empty()).then_some(found)
-    }
-
-    fn view(&self, name: &str, tensor: &Tensor<'a>) -> Result<View> {
-        let Tensor { storage, dtype, offset, shape, stride } = tensor.clone();
-        let view = View { dtype, key: storage.key.to_string(), offset, shape, stride };
-        let bits = |numbers: usize, dtype: Dtype| numbers.checked_mul(dtype.bits());
-        let end = view.reach().and_then(|reach| bits(reach.checked_add(offset)?, dtype));
-        let there = bits(storage.numbers, storage.dtype);
-        // An empty tensor may begin anywhere.
-        let empty = view.reach() == Some(0);
-        if !empty && !matches!((end, there), (Some(end), Some(there)) if end <= there) {
-            return Err(Failure::at(
-                self.path,
-                format!(
-                    "is damaged: its tensor `{}` {:?} reaches beyond its storage of {} numbers",
-                    shown(name),
-                    view.shape,
-                    storage.numbers
-                ),
-            )
-            .help("download or copy the file again"));
-        }
-        Ok(view)
-    }
 
     // Failures.
 
