@@ -325,6 +325,20 @@ pub enum BinaryOp {
     Or,
 }
 
+impl BinaryOp {
+    /// How it is written.
+    pub fn sign(self) -> &'static str {
+        match self {
+            BinaryOp::Add => "+",
+            BinaryOp::Sub => "-",
+            BinaryOp::Mul => "*",
+            BinaryOp::Div => "/",
+            BinaryOp::Pow => "**",
+            BinaryOp::Or => "or",
+        }
+    }
+}
+
 /// An argument of a call: positional, or named.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Arg {

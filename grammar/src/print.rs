@@ -448,14 +448,9 @@ impl Printer {
     }
 
     fn sign(&mut self, op: BinaryOp) {
-        self.put(match op {
-            BinaryOp::Add => " + ",
-            BinaryOp::Sub => " - ",
-            BinaryOp::Mul => " * ",
-            BinaryOp::Div => " / ",
-            BinaryOp::Pow => " ** ",
-            BinaryOp::Or => " or ",
-        });
+        self.put(" ");
+        self.put(op.sign());
+        self.put(" ");
     }
 
     /// An expression, in parentheses if it binds less tightly than `least`.

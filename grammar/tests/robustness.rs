@@ -63,8 +63,9 @@ fn long_chains_are_an_error() {
     assert!(error.message.starts_with("nested too deeply"), "{error:?}");
 }
 
+/// Each of these would take minutes if time grew with the square of the length; that is measured, and not held here.
 #[test]
-fn time_is_linear() {
+fn long_sources_of_any_kind_are_read_to_their_end() {
     let pipe = |steps: usize| format!("model = a{}", "\n  >> linear(384, 384, bias = false)".repeat(steps));
     let parsed = parse(&pipe(50_000));
     assert!(parsed.errors.is_empty());

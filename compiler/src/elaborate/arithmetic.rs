@@ -43,21 +43,15 @@ impl Elaborator<'_> {
 
     pub(super) fn binary(&mut self, op: BinaryOp, a: Value, b: Value, left: &Expr, right: &Expr, at: Origin) -> Value {
         use Config::{Float, Int};
-        let sign = match op {
-            BinaryOp::Add => "+",
-            BinaryOp::Sub => "-",
-            BinaryOp::Mul => "*",
-            BinaryOp::Div => "/",
-            BinaryOp::Pow => "**",
-            BinaryOp::Or => {
-                let left_at = Origin { file: at.file, span: left.span };
-                let right_at = Origin { file: at.file, span: right.span };
-                return match (self.settled(a, left_at), self.settled(b, right_at)) {
-                    (Some(a), Some(b)) => Value::Config(Config::Either(Box::new(a), Box::new(b))),
-                    _ => Value::Error,
-                };
-            }
-        };
+        if op == BinaryOp::Or {
+            let left_at = Origin { file: at.file, span: left.span };
+            let right_at = Origin { file: at.file, span: right.span };
+            return match (self.settled(a, left_at), self.settled(b, right_at)) {
+                (Some(a), Some(b)) => Value::Config(Config::Either(Box::new(a), Box::new(b))),
+                _ => Value::Error,
+            };
+        }
+        let sign = op.sign();
         match (a, b) {
             (Value::Error, _) | (_, Value::Error) => Value::Error,
             (Value::Config(Int(a)), Value::Config(Int(b))) => self.whole(op, sign, a, b, left, right, at),

@@ -419,15 +419,7 @@ fn written(dim: &DimExpr) -> String {
             ExprKind::Name(name) => name.clone(),
             ExprKind::Int(n) => n.to_string(),
             ExprKind::Binary(op, a, b) => {
-                let sign = match op {
-                    BinaryOp::Add => "+",
-                    BinaryOp::Sub => "-",
-                    BinaryOp::Mul => "*",
-                    BinaryOp::Div => "/",
-                    BinaryOp::Pow => "**",
-                    BinaryOp::Or => "or",
-                };
-                format!("{} {sign} {}", of(a), of(b))
+                format!("{} {} {}", of(a), op.sign(), of(b))
             }
             _ => "…".to_owned(),
         }

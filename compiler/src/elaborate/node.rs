@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use lmv_grammar::ast::Fact;
+use lmv_grammar::ast::{Expr, Fact, Name, Type};
 
 use super::matching::{Bindings, as_value, tensor};
 use super::signature::{Use, streams_in_order};
@@ -68,14 +68,7 @@ impl Elaborator<'_> {
                     };
                 }
                 Fact::Buffer { name, shape, init } => {
-                    let place = Place { env: env.clone(), scope: Scope::root() };
-                    let init_at = Origin { file: env.file, span: init.span };
-                    let init = self.eval(init, &place);
-                    let (Some(init), Some(tensor)) = (self.settled(init, init_at), tensor(shape)) else {
-                        return Value::Error;
-                    };
-                    let shape_at = Origin { file: env.file, span: shape.span };
-                    let Some((shape, _)) = self.tensor_of(&tensor, bindings, env, shape_at) else {
+                    let Some((shape, init)) = self.owned(layer, name, shape, init, bindings, env) else {
                         return Value::Error;
                     };
                     buffers.push(Buffer { name: name.text.clone(), path: below(scope, &name.text), shape, init });
@@ -87,31 +80,9 @@ impl Elaborator<'_> {
                     {
                         continue;
                     }
-                    let init_at = Origin { file: env.file, span: init.span };
-                    let init = self.eval(init, &place);
-                    let (Some(init), Some(tensor)) = (self.settled(init, init_at), tensor(shape)) else {
+                    let Some((shape, init)) = self.owned(layer, name, shape, init, bindings, env) else {
                         return Value::Error;
                     };
-                    let shape_at = Origin { file: env.file, span: shape.span };
-                    let Some((shape, _)) = self.tensor_of(&tensor, bindings, env, shape_at) else {
-                        return Value::Error;
-                    };
-                    if shape.varies() && !self.symbolic {
-                        let layer = &definition.name;
-                        return self.report(
-                            Diagnostic::error(
-                                Code::Dim,
-                                format!("a parameter of `{layer}` would have no size of its own"),
-                                at,
-                                format!("`{}` in it would be {shape}", name.text),
-                            )
-                            .note("a length with a question mark differs from sample to sample; parameters are the same for all")
-                            .help("give the stream a fixed length, or take a layer without parameters for each token, as `sinusoidal_position` is"),
-                        );
-                    }
-                    if !self.fits_a_machine(&shape, &format!("`{}` of `{}`", name.text, definition.name), at) {
-                        return Value::Error;
-                    }
                     let path = below(scope, &name.text);
                     let frozen = self.marks.frozen.is_some_and(|(frozen, _)| frozen);
                     if let Some(id) = self.of_an_earlier_use(&path, &shape, frozen, at) {
@@ -173,6 +144,39 @@ impl Elaborator<'_> {
             origin: user,
         });
         output
+    }
+
+    /// A tensor that a layer declares as its own, a parameter or a buffer: its shape, and how it starts. `None` is a
+    /// mistake that was reported.
+    fn owned(
+        &mut self,
+        layer: &Use<'_>,
+        name: &Name,
+        shape: &Type,
+        init: &Expr,
+        bindings: &Bindings,
+        env: &EnvRef,
+    ) -> Option<(Shape, Config)> {
+        let (owner, at) = (&layer.definition.name, layer.at);
+        let place = Place { env: env.clone(), scope: Scope::root() };
+        let start = self.eval(init, &place);
+        let init = self.settled(start, Origin { file: env.file, span: init.span })?;
+        let shape_at = Origin { file: env.file, span: shape.span };
+        let (shape, _) = self.tensor_of(&tensor(shape)?, bindings, env, shape_at)?;
+        if shape.varies() && !self.symbolic {
+            self.report(
+                Diagnostic::error(
+                    Code::Dim,
+                    format!("a parameter of `{owner}` would have no size of its own"),
+                    at,
+                    format!("`{}` in it would be {shape}", name.text),
+                )
+                .note("a length with a question mark differs from sample to sample; parameters are the same for all")
+                .help("give the stream a fixed length, or take a layer without parameters for each token, as `sinusoidal_position` is"),
+            );
+            return None;
+        }
+        self.fits_a_machine(&shape, &format!("`{}` of `{owner}`", name.text), at).then_some((shape, init))
     }
 
     /// The parameter of this path that an earlier use of a shared layer made.
