@@ -14,6 +14,7 @@ use lmv_compiler::{Compiled, compile, compile_by_meaning};
 /// bias: its gradient is zero, since a softmax does not see what is added to all scores.
 const PROGRAMS: &[(&str, &str)] = &[
     ("split3", "model(x : [5, 4]) { x >> linear(4, 12) >> split3 >> (gelu, identity, relu) }"),
+    ("token", "model(x : [5, 4]) { x >> linear(4, 6) >> token(2) }"),
     ("silu_gate", "model(x : [3, 4]) { x >> (linear(4, 6), linear(4, 6)) >> silu_gate }"),
     ("attend", "model(x : [5, 4]) { x >> (linear(4, 12), linear(4, 12, bias = false), linear(4, 12)) >> attend(3) }"),
     ("attend", "model(x : [T?, 4]) { x >> (linear(4, 12), linear(4, 12, bias = false), linear(4, 12)) >> attend(3) >> mean_tokens }"),

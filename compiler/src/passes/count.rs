@@ -178,6 +178,7 @@ fn kept_by(node: &Node) -> &[StreamId] {
         "add"
         | "identity"
         | "split3"
+        | "token"
         | SPLIT
         | "mean_tokens"
         | "rotary"

@@ -17,6 +17,9 @@ struct Tokens {
     first: usize,
     end: usize,
 }
+struct Token {
+    index: usize,
+}
 struct Flatten;
 struct Unflatten {
     parts: usize,
@@ -36,6 +39,7 @@ layers! {
     "split_at" => |node| Ok(SplitAt { first: size(node, "first")? }),
     "split3" => |_| Ok(Split3),
     "tokens" => |node| Ok(Tokens { first: size(node, "first")?, end: size(node, "end")? }),
+    "token" => |node| Ok(Token { index: size(node, "index")? }),
     "flatten" => |_| Ok(Flatten),
     "unflatten" => |node| Ok(Unflatten { parts: size(node, "parts")? }),
     "transpose" => |_| Ok(Transpose),
@@ -103,6 +107,14 @@ forward!(Tokens, |this, inputs, _weights, _pass| {
     let mask =
         x.mask(tokens - 1).map(|mask| B::bool_slice(mask, &part(&[dims[0], dims[tokens]], 1, this.first, this.end)));
     vec![x.with(narrow::<B>(x.numbers(), tokens, this.first, this.end)).masked(tokens - 1, mask)]
+});
+
+// [batch, T, d] -> [batch, d]
+forward!(Token, |this, inputs, _weights, _pass| {
+    let [x] = take(inputs);
+    let dims = x.dims();
+    let one = narrow::<B>(x.into_numbers(), 1, this.index, this.index + 1);
+    vec![Stream::new(reshape::<B>(one, &[dims[0], dims[2]]))]
 });
 
 // [batch, .., a, b] -> [batch, .., a * b]
