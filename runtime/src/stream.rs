@@ -55,10 +55,7 @@ impl<B: Kernels> Stream<B> {
     }
 
     /// The same numbers, with the masks of `other`, each at the dim that `to` gives for its own; `None` drops it.
-    pub fn masked_like<C: Kernels>(mut self, other: &Stream<C>, to: impl Fn(usize) -> Option<usize>) -> Self
-    where
-        C: Kernels<BoolTensorPrimitive = B::BoolTensorPrimitive>,
-    {
+    pub fn masked_like(mut self, other: &Self, to: impl Fn(usize) -> Option<usize>) -> Self {
         for (dim, mask) in &other.masks {
             if let Some(dim) = to(*dim) {
                 self = self.masked(dim, Some(mask.clone()));
