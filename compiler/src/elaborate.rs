@@ -94,6 +94,8 @@ pub(crate) struct Elaborator<'a> {
     shared: Option<Rc<Sharing>>,
     /// How often each name of a length that only a layer tells (`kept?`) was given out.
     lengths: HashMap<String, usize>,
+    /// Whether an `extern layer` that says what it means is put into the graph as that.
+    pub by_meaning: bool,
     /// Whether a definition is being checked whose arguments are not known.
     symbolic: bool,
     depth: usize,
@@ -123,6 +125,7 @@ impl<'a> Elaborator<'a> {
             marks: Marks::default(),
             shared: None,
             lengths: HashMap::new(),
+            by_meaning: false,
             symbolic: false,
             depth: 0,
             nested: 0,

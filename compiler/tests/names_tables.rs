@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lmv_compiler::compile;
 use lmv_compiler::library::name_tables;
+use lmv_compiler::shape::Shape;
 
 /// What the models of this file are made of.
 const USES: &str = "
@@ -25,18 +26,29 @@ use vision.clip { clip_vit_b32 }
 use vision_language.meter { itm_score, meter, rank_output, vqa_classifier }
 ";
 
-/// The shapes of all that the models keep, parameters and buffers, by path.
-fn tensors(models: &[&str]) -> BTreeMap<String, String> {
+/// The sizes of all that the models keep, parameters and buffers, by path; dims of length 1 are left out, since a checkpoint
+/// may have more of them.
+fn tensors(models: &[&str]) -> BTreeMap<String, Vec<i64>> {
     let mut tensors = BTreeMap::new();
     for text in models {
         let compiled = compile("names_tables.lmv", &format!("{USES}{text}"), &[]);
         let shown: String = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
         let graph = compiled.experiment.unwrap_or_else(|| panic!("{shown}")).graph;
-        tensors.extend(graph.parameters.iter().map(|parameter| (parameter.path.clone(), parameter.shape.to_string())));
+        tensors.extend(graph.parameters.iter().map(|parameter| (parameter.path.clone(), sizes(&parameter.shape))));
         let buffers = graph.nodes.iter().flat_map(|node| &node.buffers);
-        tensors.extend(buffers.map(|buffer| (buffer.path.clone(), buffer.shape.to_string())));
+        tensors.extend(buffers.map(|buffer| (buffer.path.clone(), sizes(&buffer.shape))));
     }
     tensors
+}
+
+fn sizes(shape: &Shape) -> Vec<i64> {
+    let sizes = shape.to_string();
+    let sizes = sizes.trim_matches(['[', ']']).split(", ").filter(|size| !size.is_empty());
+    but_for_ones(&sizes.map(|size| size.parse().expect("a size in numbers")).collect::<Vec<_>>())
+}
+
+fn but_for_ones(shape: &[i64]) -> Vec<i64> {
+    shape.iter().copied().filter(|&size| size != 1).collect()
 }
 
 /// What `{i}`, `{word}` and the `*` at the end of a pattern stand for in a path, if it fits.
@@ -73,12 +85,12 @@ fn theirs(table: &str, models: &[&str]) -> BTreeMap<String, String> {
 
 /// Holds the table against models in several forms, each of which alone has a name for each parameter. Gives by parameter,
 /// for each form, the checkpoint's name and the shape.
-fn theirs_by_form(table: &str, forms: &[&[&str]]) -> Vec<BTreeMap<String, (String, String)>> {
+fn theirs_by_form(table: &str, forms: &[&[&str]]) -> Vec<BTreeMap<String, (String, Vec<i64>)>> {
     let (_, pairs) = name_tables().into_iter().find(|(name, _)| name == table).expect("a table of the library");
     let mut idle: BTreeSet<&str> = pairs.iter().map(|(ours, _)| ours.as_str()).collect();
     let mut all = Vec::new();
     for models in forms {
-        let mut names: BTreeMap<String, (String, String)> = BTreeMap::new();
+        let mut names: BTreeMap<String, (String, Vec<i64>)> = BTreeMap::new();
         for (path, shape) in tensors(models) {
             let fitting = pairs.iter().find_map(|(ours, theirs)| Some((ours, theirs, fit(ours, &path)?)));
             let (ours, theirs, found) = fitting.unwrap_or_else(|| panic!("`{table}` has no name for {path}"));
@@ -99,11 +111,11 @@ fn theirs_by_form(table: &str, forms: &[&[&str]]) -> Vec<BTreeMap<String, (Strin
 
 /// What a checkpoint holds as paper.md lists it: shapes by name.
 #[derive(Clone, Default)]
-struct Listed(BTreeMap<String, String>);
+struct Listed(BTreeMap<String, Vec<i64>>);
 
 impl Listed {
     fn tensor(&mut self, name: &str, shape: &[i64]) {
-        let before = self.0.insert(name.to_owned(), format!("{shape:?}"));
+        let before = self.0.insert(name.to_owned(), but_for_ones(shape));
         assert!(before.is_none(), "{name} is listed twice");
     }
 
@@ -140,8 +152,8 @@ impl Listed {
     }
 
     /// Names on one side alone, and shapes that differ.
-    fn hold(&self, names: &BTreeMap<String, (String, String)>) {
-        let ours: BTreeMap<String, String> = names.values().cloned().collect();
+    fn hold(&self, names: &BTreeMap<String, (String, Vec<i64>)>) {
+        let ours: BTreeMap<String, Vec<i64>> = names.values().cloned().collect();
         let missing: Vec<_> = self.0.iter().filter(|(name, shape)| ours.get(*name) != Some(*shape)).collect();
         let unlisted: Vec<_> = ours.iter().filter(|(name, shape)| self.0.get(*name) != Some(*shape)).collect();
         assert!(missing.is_empty() && unlisted.is_empty(), "listed alone: {missing:?}\nours alone: {unlisted:?}");
@@ -225,16 +237,16 @@ fn videomae_as_listed() {
         .hold(&base[0]);
 }
 
-/// paper.md A.3, for 40 classes. A convolution over single points is a linear layer here, and lacks its last dim, of length 1.
+/// paper.md A.3, for 40 classes.
 fn listed_point_bert() -> Listed {
     let d = 384;
     let mut list = Listed::default();
     for (name, input, hidden, output) in [("encoder.first_conv", 3, 128, 256), ("encoder.second_conv", 512, 512, 256)] {
-        list.both(&format!("{name}.0"), &[hidden, input]);
+        list.both(&format!("{name}.0"), &[hidden, input, 1]);
         list.both(&format!("{name}.1"), &[hidden]);
         list.tensor(&format!("{name}.1.running_mean"), &[hidden]);
         list.tensor(&format!("{name}.1.running_var"), &[hidden]);
-        list.both(&format!("{name}.3"), &[output, hidden]);
+        list.both(&format!("{name}.3"), &[output, hidden, 1]);
     }
     list.tensor("cls_token", &[1, 1, d]);
     list.tensor("cls_pos", &[1, 1, d]);
@@ -298,7 +310,7 @@ fn meter() {
                      data = flickr30k";
     let names = theirs("meter", &[answers, retrieval]);
     for (ours, theirs) in [
-        ("meter.vit_model.class_embedding.token", "vit_model.visual.class_embedding"),
+        ("meter.vit_model.class_embedding.token.weight", "vit_model.visual.class_embedding"),
         ("meter.vit_model.ln_post.bias", "vit_model.visual.ln_post.bias"),
         (
             "meter.text_transformer.encoder.layer.0.output.dense.weight",
