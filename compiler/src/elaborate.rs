@@ -91,6 +91,8 @@ pub(crate) struct Elaborator<'a> {
     shared: Option<Rc<Sharing>>,
     /// How often each name of a length that only a layer tells (`kept?`) was given out.
     lengths: HashMap<String, usize>,
+    /// Whether an `extern layer` that says what it means is put into the graph as that.
+    pub by_meaning: bool,
     /// Whether a definition is being checked whose arguments are not known.
     symbolic: bool,
     /// The name that the mistake is about which is reported next.
@@ -124,6 +126,7 @@ impl<'a> Elaborator<'a> {
             marks: Marks::default(),
             shared: None,
             lengths: HashMap::new(),
+            by_meaning: false,
             symbolic: false,
             about: None,
             wanted: None,

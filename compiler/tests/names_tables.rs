@@ -108,7 +108,7 @@ fn meter() {
                      data = flickr30k";
     let names = theirs("meter", &[answers, retrieval]);
     for (ours, theirs) in [
-        ("meter.vit_model.class_embedding.token", "vit_model.visual.class_embedding"),
+        ("meter.vit_model.class_embedding.token.weight", "vit_model.visual.class_embedding"),
         ("meter.vit_model.ln_post.bias", "vit_model.visual.ln_post.bias"),
         (
             "meter.text_transformer.encoder.layer.0.output.dense.weight",

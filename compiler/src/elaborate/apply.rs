@@ -306,12 +306,13 @@ impl Elaborator<'_> {
         let dims = bindings.dims.iter().map(|(name, dim)| (name.clone(), as_value(dim))).collect();
         let env = Env::within(&env, dims);
         match definition.kind() {
-            ItemKind::Extern { facts, .. } => {
+            ItemKind::Extern { facts, .. } if !(self.by_meaning && definition.body().is_some()) => {
                 let scope = seat.take(&definition.name, given);
                 let run = |this: &mut Self| this.node(&layer, facts, input, &bindings, &env, &scope);
                 self.framed_use(&layer, run).unwrap_or(Value::Error)
             }
-            ItemKind::Define { body, signature, .. } => {
+            ItemKind::Define { signature, .. } | ItemKind::Extern { signature, .. } => {
+                let Some(body) = definition.body() else { return Value::Error };
                 let scope = seat.take(&definition.name, given);
                 let env = Env::within(&env, vec![("input".to_owned(), input.clone())]);
                 let output =

@@ -57,14 +57,14 @@ pub fn optimizer(fields: &Fields) -> Result<AdamW> {
     })
 }
 
-/// Whether weight decay leaves a parameter alone: by its number of dims, or by the layer it belongs to.
+/// Whether weight decay leaves a parameter alone: by its number of dims, or by a layer that it is in.
 pub fn undecayed(fields: &Fields, parameter: &Parameter) -> bool {
     let Some(Config::List(groups)) = call(fields, "optimizer").and_then(|call| call.with.get("no_decay")) else {
         return false;
     };
     groups.iter().any(|group| match group {
         Config::Call(call) if call.kind == "group" => call.size("n") == Some(parameter.shape.0.len()),
-        Config::Call(call) => call.kind == "layer" && call.name == parameter.layer,
+        Config::Call(call) => call.kind == "layer" && parameter.within.contains(&call.name),
         _ => false,
     })
 }

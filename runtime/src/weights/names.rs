@@ -185,7 +185,10 @@ impl<'a> Try<'a> {
     fn of(map: &'a NameMap, wanted: &[Wanted], checkpoint: &Checkpoint) -> Self {
         let names: Vec<Option<String>> = wanted.iter().map(|w| map.found(&w.name, checkpoint)).collect();
         let fits = |(w, theirs): &(&Wanted, &Option<String>)| {
-            theirs.as_deref().and_then(|name| checkpoint.info(name)).is_some_and(|info| info.shape == w.shape)
+            theirs
+                .as_deref()
+                .and_then(|name| checkpoint.info(name))
+                .is_some_and(|info| same_but_for_ones(&info.shape, &w.shape))
         };
         let found = names.iter().flatten().count();
         let fitting = wanted.iter().zip(&names).filter(fits).count();
@@ -223,7 +226,7 @@ impl<'a> Try<'a> {
                     }
                     missing.push(line);
                 }
-                Some((theirs, shape)) if *shape != w.shape => {
+                Some((theirs, shape)) if !same_but_for_ones(shape, &w.shape) => {
                     other.push(format!(
                         "another shape: `{}` is {:?}, and `{}` in the checkpoint is {shape:?}",
                         w.name,
@@ -261,6 +264,13 @@ impl<'a> Try<'a> {
         }
         failure.help("give a checkpoint of this model, with the sizes that the spec declares")
     }
+}
+
+/// Whether two shapes differ in nothing but ones in front: a class token is `[1, 1, d]` in one checkpoint, `[1, d]` in
+/// another and `[d]` in a third.
+fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
+    let bare = |shape: &[usize]| shape.iter().copied().skip_while(|&size| size == 1).collect::<Vec<_>>();
+    bare(a) == bare(b)
 }
 
 /// The name nearest to `wanted` by edit distance, if one is near enough to be meant.
