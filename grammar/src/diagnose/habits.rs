@@ -173,9 +173,10 @@ impl Failure<'_> {
         let open = open_at_end(self.source, &self.tokens[..self.before]);
         let of_when = open.last().and_then(|open| self.just_before(open.span.start));
         let of_when = of_when.is_some_and(|token| token.text(self.source) == "when");
-        let two_numbers = self.expects(Rule::pipe) && (a_number(self.previous()) || a_number(next));
+        let numbers = self.expects(Rule::pipe) && (a_number(self.previous()) || a_number(next));
         // `epochs == 3` in an item is an `=` too many, and `vit > head` a pipe.
-        if !of_when && !(two_numbers && !open.is_empty() && here.text(self.source) != "==") {
+        let compared = numbers && !open.is_empty() && here.text(self.source) != "==";
+        if !of_when && !compared {
             return None;
         }
         Some(
