@@ -32,7 +32,7 @@ pub struct Recipe {
 }
 
 /// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
-const RECIPE_FIELDS: [(&str, &str); 10] = [
+const RECIPE_FIELDS: [(&str, &str); 11] = [
     ("loss", "loss"),
     ("optimizer", "optimizer"),
     ("schedule", "schedule"),
@@ -42,7 +42,8 @@ const RECIPE_FIELDS: [(&str, &str); 10] = [
     ("mix", "mix"),
     ("sampler", "sampler"),
     ("ema", "number"),
-    ("clip", "number"),
+    ("clip", "clip"),
+    ("batch_norm", "momentum"),
 ];
 
 /// A field as it is written, before it is settled.
@@ -250,7 +251,7 @@ fn of_kind(value: &Config, kind: &str) -> bool {
     match (value, kind) {
         (Config::Either(a, b), "mix") => of_kind(a, kind) && of_kind(b, kind),
         (Config::List(items), "[augment]") => items.iter().all(|item| of_kind(item, "augment")),
-        (Config::Int(_) | Config::Float(_), "number") => true,
+        (Config::Int(_) | Config::Float(_), "number" | "clip") => true,
         (Config::Record(losses), "loss") => losses.values().all(|loss| of_kind(loss, kind)),
         (Config::Sum(losses), "loss") => losses.iter().all(|loss| of_kind(loss, kind)),
         (Config::Scaled(_, loss), "loss") => of_kind(loss, kind),
@@ -263,6 +264,8 @@ fn kind_in_words(kind: &str) -> &'static str {
     match kind {
         "[augment]" => "a list of augmentations",
         "number" => "a number",
+        "clip" => "a number, the largest norm of the gradient, or a way of clipping as `by_value` is",
+        "momentum" => "the momentum of batch norms over the run, as `falling` is",
         "loss" => "a loss",
         "optimizer" => "an optimizer",
         "schedule" => "a schedule",
