@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::{Elaborator, Place};
-use crate::near::{is_name, nearest};
+use crate::elaborate::{Elaborator, Kind, Place};
+use crate::near::{is_name, meant};
 use crate::settings::{Change, Setting};
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, EnvRef, Recipe as RecipeValue, Scope, Value};
@@ -59,6 +59,7 @@ impl Elaborator<'_> {
     pub(crate) fn train(&mut self, train: &Setting<'_>, changes: &[Change<'_>]) -> Option<(Recipe, Origin)> {
         let at = train.at();
         let place = Place { env: train.env.clone(), scope: Scope::root() };
+        self.want(Kind::Part("recipe"), train.value, train.env.file);
         let recipe = match self.eval(train.value, &place) {
             Value::Recipe(recipe) => recipe,
             Value::Definition(definition) if definition.sort() == "recipe" => {
@@ -194,7 +195,7 @@ impl Elaborator<'_> {
                 name_at,
                 "not a field of a recipe",
             );
-            diagnostic = match nearest(name, known.iter().copied()) {
+            diagnostic = match meant(name, &known) {
                 Some(_) if name_at != value_at => diagnostic.did_you_mean(name, &known, name_at),
                 Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                 None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
@@ -203,7 +204,10 @@ impl Elaborator<'_> {
             return None;
         };
         let place = Place { env, scope: Scope::root() };
+        let sort = kind.trim_matches(['[', ']']);
+        let wanted = if sort == "number" { Kind::Number } else { Kind::Part(sort) };
         let settle = |this: &mut Self| {
+            this.want(wanted, value, place.env.file);
             let value = this.eval(value, &place);
             this.settled(value, value_at)
         };
