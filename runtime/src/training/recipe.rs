@@ -24,6 +24,10 @@ pub const GROUPS: [&str; 1] = ["rank"];
 pub const SCALES: [&str; 0] = [];
 /// The names of all ways that Rust looks at one sample several times.
 pub const VIEWS: [&str; 0] = [];
+/// The names of all ways that Rust clips a gradient by, beside the limit of its norm.
+pub const CLIPS: [&str; 0] = [];
+/// The names of all ways that Rust changes the momentum of batch norms over a run.
+pub const MOMENTA: [&str; 0] = [];
 
 /// A recipe's fields.
 pub type Fields = BTreeMap<String, Config>;
