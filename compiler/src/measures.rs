@@ -306,7 +306,7 @@ impl Elaborator<'_> {
         let rest = &target_stream.shape.0;
         if let Err(mismatch) = self.match_tensor_beside(given, rest, &stream, bindings, env)? {
             let end = Origin { file: model_at.file, span: Span::new(model_at.span.end, model_at.span.end) };
-            let a_number_a_class = target_stream.is_label() && mismatch.expected.ends_with("classes]");
+            let a_number_a_class = wants_label && mismatch.expected == "[classes]";
             let takes = if a_number_a_class {
                 "takes one number a class: [classes]".to_owned()
             } else {

@@ -139,7 +139,7 @@ impl Elaborator<'_> {
         let takes = rest.len() + dims.len().saturating_sub(1);
         if dims.iter().any(|dim| matches!(dim, DimExpr::Rest(_))) && takes != stream.shape.0.len() {
             let bound = Bindings { rest: Some(rest.to_vec()), ..Bindings::default() };
-            let expected = self.describe(dims, &bound, env)?;
+            let expected = self.describe(dims, &bound, Told { dims: 0, rest: true }, env)?;
             let plural = if takes == 1 { "" } else { "s" };
             let note = format!("it takes {takes} dim{plural} per sample, and the stream has {}", stream.shape.0.len());
             return Some(Err(Mismatch { expected, notes: vec![note], last: None, unbound: true, help: None }));
