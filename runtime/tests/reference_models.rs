@@ -185,7 +185,7 @@ fn point_bert_and_three_steps_of_it() {
             assert!(off <= 5e-4, "{path} is off by {off:e}");
         }
         let off = difference(&model.logits(), &read(&model.cases, "logits_eval_after_3"));
-        assert!(off <= 1e-4, "logits after three steps off by {off:e}");
+        assert!(off <= 1e-3, "logits after three steps off by {off:e}");
     }
 }
 
