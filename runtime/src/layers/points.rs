@@ -11,6 +11,7 @@ use crate::stream::Stream;
 
 struct FarthestPoints {
     count: usize,
+    near_origin: f64,
 }
 struct BallQuery {
     radius: f64,
@@ -21,7 +22,7 @@ struct NearestPoints {
 }
 
 layers! {
-    "farthest_points" => |node| Ok(FarthestPoints { count: size(node, "count")? }),
+    "farthest_points" => |node| Ok(FarthestPoints { count: size(node, "count")?, near_origin: number(node, "near_origin")? }),
     "ball_query" => |node| Ok(BallQuery { radius: number(node, "radius")?, count: size(node, "count")? }),
     "nearest_points" => |node| Ok(NearestPoints { count: size(node, "count")? }),
 }
@@ -37,8 +38,8 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// The numbers of `count` points, each the farthest from all before it, the first being point 0; of equally far ones the
-/// first. `points` is `[N, 3]`.
-fn farthest(points: &[f32], count: usize) -> Vec<i32> {
+/// first. Points whose squared distance from the origin is at most `near_origin` are left out. `points` is `[N, 3]`.
+fn farthest(points: &[f32], count: usize, near_origin: f64) -> Vec<i32> {
     let mut nearest = vec![f32::INFINITY; points.len() / 3];
     let mut taken = Vec::with_capacity(count);
     let mut last = 0;
@@ -48,7 +49,7 @@ fn farthest(points: &[f32], count: usize) -> Vec<i32> {
         let (mut far, mut farthest) = (f32::NEG_INFINITY, 0);
         for (index, (point, known)) in points.chunks_exact(3).zip(&mut nearest).enumerate() {
             *known = known.min(squared_distance(point, from));
-            if *known > far {
+            if *known > far && f64::from(squared_distance(point, &[0.0; 3])) > near_origin {
                 (far, farthest) = (*known, index);
             }
         }
@@ -106,8 +107,10 @@ forward!(FarthestPoints, |this, inputs, _weights, _pass| {
     let [x] = take(inputs);
     let dims = x.dims();
     let clouds = coordinates(&x);
-    let taken: Vec<i32> =
-        clouds.par_chunks_exact(dims[1] * 3).flat_map_iter(|cloud| farthest(cloud, this.count)).collect();
+    let taken: Vec<i32> = clouds
+        .par_chunks_exact(dims[1] * 3)
+        .flat_map_iter(|cloud| farthest(cloud, this.count, this.near_origin))
+        .collect();
     let taken = TensorData::new(taken, [dims[0], this.count]);
     vec![Stream::of_classes(B::int_from_data(taken, &B::float_device(&x.numbers())))]
 });
@@ -135,9 +138,18 @@ mod tests {
 
     #[test]
     fn each_point_taken_is_the_farthest_from_all_before() {
-        assert_eq!(farthest(&line(&[0.0, 1.0, 10.0, 4.0]), 4), [0, 2, 3, 1]);
+        assert_eq!(farthest(&line(&[0.0, 1.0, 10.0, 4.0]), 4, -1.0), [0, 2, 3, 1]);
         // All in one place: the first again and again, as an arg-max of zeros gives it.
-        assert_eq!(farthest(&line(&[2.0; 3]), 3), [0, 0, 0]);
+        assert_eq!(farthest(&line(&[2.0; 3]), 3, -1.0), [0, 0, 0]);
+    }
+
+    #[test]
+    fn points_near_the_origin_are_left_out_but_for_the_first() {
+        let points = line(&[0.01, 1.0, 0.02, 0.9]);
+        assert_eq!(farthest(&points, 3, 1e-3), [0, 1, 3]);
+        assert_eq!(farthest(&points, 3, -1.0), [0, 1, 3]);
+        assert_eq!(farthest(&points, 4, 1e-3)[3], 1, "what is left is taken again");
+        assert_eq!(farthest(&points, 4, -1.0)[3], 2);
     }
 
     #[test]
