@@ -171,7 +171,7 @@ fn a_run_leaves_a_folder_that_can_be_measured_and_run() {
     // The frozen block is not in the checkpoint.
     let weights = std::fs::read(run.join("checkpoints/last/model.safetensors")).expect("weights");
     let header = String::from_utf8_lossy(&weights[8..5000]).into_owned();
-    assert!(header.contains("vit.cls.token") && !header.contains("small.layer"), "{header}");
+    assert!(header.contains("vit.cls.token.weight") && !header.contains("small.layer"), "{header}");
     let epochs = metrics(&run, "epoch");
     let numbers: Vec<_> = epochs.iter().map(|line| line["epoch"].as_u64()).collect();
     assert_eq!(numbers, [Some(1), Some(2), Some(3)], "epochs count from 1, as on the screen");

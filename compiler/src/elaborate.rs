@@ -10,12 +10,16 @@ mod calls;
 mod definitions;
 mod eval;
 pub(crate) use eval::is_stream;
+mod frames;
+mod habits;
 mod known;
 pub(crate) use known::{Knowledge, Known};
 mod matching;
 pub(crate) use matching::Bindings;
 mod node;
 mod signature;
+mod wanted;
+pub(crate) use wanted::Kind;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -23,6 +27,7 @@ use std::rc::Rc;
 
 use lmv_grammar::ast::Span;
 
+use self::frames::Frame;
 use crate::codes::Code;
 use crate::config::Call;
 use crate::diagnostic::{Diagnostic, Label};
@@ -32,8 +37,6 @@ use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin, Sources};
 use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, Sharing, StreamValue, Value};
 
-/// Definitions nested deeper than this are taken for a recursion that does not end.
-const DEEPEST: usize = 96;
 /// More nodes than this do not fit any machine; the graph of the largest paper model has some hundreds.
 const MOST_NODES: usize = 100_000;
 /// Values and layers inside one another beyond this are refused: every later step descends them, on a stack of 2 MiB.
@@ -53,12 +56,6 @@ pub(crate) const MOST_ERRORS: usize = 100;
 pub(crate) struct Place {
     pub env: EnvRef,
     pub scope: ScopeRef,
-}
-
-/// A definition being elaborated, and the place that called for it.
-struct Frame {
-    name: String,
-    called: Origin,
 }
 
 /// Which weights fill what is below a mark.
@@ -104,8 +101,14 @@ pub(crate) struct Elaborator<'a> {
     shared: Option<Rc<Sharing>>,
     /// How often each name of a length that only a layer tells (`kept?`) was given out.
     lengths: HashMap<String, usize>,
+    /// Whether an `extern layer` that says what it means is put into the graph as that.
+    pub by_meaning: bool,
     /// Whether a definition is being checked whose arguments are not known.
     symbolic: bool,
+    /// The name that the mistake is about which is reported next.
+    about: Option<String>,
+    /// What the expression is wanted for that is looked at next.
+    wanted: Option<wanted::Wanted>,
     depth: usize,
     /// The most that `depth` was.
     most_depth: usize,
@@ -141,7 +144,10 @@ impl<'a> Elaborator<'a> {
             marks: Marks::default(),
             shared: None,
             lengths: HashMap::new(),
+            by_meaning: false,
             symbolic: false,
+            about: None,
+            wanted: None,
             depth: 0,
             most_depth: 0,
             nested: 0,
@@ -167,13 +173,19 @@ impl<'a> Elaborator<'a> {
         // The innermost place of the user's own: the `residual(…)` in a block, not each use of the block.
         let outside = self.frames.iter().rposition(|frame| !self.sources.get(frame.called.file).library);
         let mut at = primary;
+        let about = self.about.take();
         if let (true, Some(index)) = (in_library, outside) {
+            let argument = self.argument_behind(about.as_deref(), primary, index);
             let frame = &self.frames[index];
-            at = frame.called;
             diagnostic.labels[0].primary = false;
-            let message = format!("in this `{}`: {}", frame.name, diagnostic.labels[0].message);
-            diagnostic.labels[0].message = "here".to_owned();
-            diagnostic.labels.insert(0, Label { origin: frame.called, message, primary: true });
+            let reason = std::mem::replace(&mut diagnostic.labels[0].message, "here".to_owned());
+            let (origin, message) = match argument {
+                Some((name, written)) => (written, format!("`{name}` of `{}`: {reason}", frame.name)),
+                None => (frame.called, format!("in this `{}`: {reason}", frame.name)),
+            };
+            // What follows from it is at the same call, and would be told again.
+            at = frame.called;
+            diagnostic.labels.insert(0, Label { origin, message, primary: true });
             diagnostic
                 .suggestions
                 .retain(|suggestion| suggestion.edits.iter().all(|edit| !self.sources.get(edit.origin.file).library));
@@ -195,6 +207,12 @@ impl<'a> Elaborator<'a> {
         }
         self.stopped |= self.diagnostics.len() >= MOST_ERRORS;
         Value::Error
+    }
+
+    /// The same of a mistake about what `name` stands for, which is shown at the argument that it comes from.
+    fn report_about(&mut self, name: Option<&str>, diagnostic: Diagnostic) -> Value {
+        self.about = name.map(str::to_owned);
+        self.report(diagnostic)
     }
 
     /// The declaration of a part of the library that was configured.
@@ -296,39 +314,6 @@ impl<'a> Elaborator<'a> {
         let id = self.stream(shape, classes);
         self.graph.inputs.push(crate::graph::Port { name: name.to_owned(), stream: id });
         Value::Stream(StreamValue { id, made: Rc::new(Made { origin, width: None, input: true }) })
-    }
-
-    /// Runs `body` inside the definition `name` that was called at `called`.
-    pub(crate) fn framed<T>(&mut self, name: &str, called: Origin, body: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        if self.stopped {
-            return None;
-        }
-        if self.depth >= DEEPEST {
-            // What stands here need not be what goes round: `linear` in a layer that calls itself does not.
-            let count = |name: &str| self.frames.iter().filter(|frame| frame.name == name).count();
-            let round = self
-                .frames
-                .iter()
-                .rev()
-                .find(|frame| count(&frame.name) > 1 && !self.sources.get(frame.called.file).library);
-            let (name, called) = round.map_or((name, called), |frame| (frame.name.as_str(), frame.called));
-            let diagnostic = Diagnostic::error(
-                Code::Recursion,
-                format!("`{name}` never comes to an end"),
-                called,
-                "this leads back to itself",
-            )
-            .help("a model has a size that stands in the file; `repeat(12) { … }` makes twelve layers, one after the other");
-            self.stop(diagnostic);
-            return None;
-        }
-        self.depth += 1;
-        self.most_depth = self.most_depth.max(self.depth);
-        self.frames.push(Frame { name: name.to_owned(), called });
-        let value = body(self);
-        self.frames.pop();
-        self.depth -= 1;
-        Some(value)
     }
 
     /// Runs `body` under one more mark.

@@ -115,6 +115,9 @@ pub struct Parameter {
     pub path: String,
     /// The `extern layer` that owns it.
     pub layer: String,
+    /// The layers of the library or of the spec that it is in, from the outermost to the one that owns it.
+    #[serde(skip)]
+    pub within: Vec<String>,
     /// Its shape, as PyTorch has it (`[out, in]` for a linear layer).
     pub shape: Shape,
     /// How it starts where nothing fills it.

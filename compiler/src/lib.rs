@@ -138,8 +138,18 @@ pub fn compile(name: &str, text: &str, overrides: &[(String, String)]) -> Compil
     check(&Spec { name, text, files: &NoFiles, overrides, which: Which::All })
 }
 
+/// Compiles the spec `text` with every layer that the library says the meaning of written out as that: the same model,
+/// step by step. For holding what Rust runs in one step against what it stands for.
+pub fn compile_by_meaning(name: &str, text: &str) -> Compiled {
+    check_as(&Spec { name, text, files: &NoFiles, overrides: &[], which: Which::Base }, true)
+}
+
 /// Checks a spec.
 pub fn check(spec: &Spec<'_>) -> Compiled {
+    check_as(spec, false)
+}
+
+fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     let mut sources = Sources::default();
     library::load(&mut sources);
     let Loaded { file, modules, trees, mut diagnostics, incomplete, imports } =
@@ -159,6 +169,7 @@ pub fn check(spec: &Spec<'_>) -> Compiled {
     }
     let mut findings = Findings::default();
     let mut elaborator = Elaborator::new(&sources, &modules);
+    elaborator.by_meaning = by_meaning;
     let settings = elaborator.settings(file, &trees);
     let variants = elaborator.variants(file, &trees);
     let names: Vec<String> = variants.iter().map(|variant| variant.name.clone()).collect();

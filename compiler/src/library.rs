@@ -146,6 +146,17 @@ pub(crate) fn not_yet_run_so_far() -> BTreeSet<(String, String)> {
     modules().iter().filter_map(|module| module.tree.get()).flat_map(|tree| unwritten(tree)).collect()
 }
 
+/// Every `extern layer` that says what it means in the language.
+pub fn with_a_meaning() -> BTreeSet<String> {
+    let says = |item: &Item| match &item.kind {
+        ItemKind::Extern { name, facts, .. } => {
+            facts.iter().any(|fact| matches!(fact, Fact::Means(_))).then(|| name.text.clone())
+        }
+        _ => None,
+    };
+    modules().iter().flat_map(|module| module.tree().items.iter().filter_map(says)).collect()
+}
+
 fn unwritten(tree: &File) -> impl Iterator<Item = (String, String)> {
     tree.items.iter().filter(|item| is_unwritten(item)).filter_map(|item| match &item.kind {
         ItemKind::Extern { kind, name, .. } => Some((kind.text.clone(), name.text.clone())),

@@ -197,7 +197,8 @@ fn entry(number: usize, module: &'static Module, name: &'static str, item: &'sta
                 entry.bounds.push(bound.strip_prefix("require").unwrap_or(bound).trim());
             }
             Fact::Flops(flops) => entry.flops = Some(expr(flops)),
-            Fact::NotYetRun(_) => {}
+            // Shown with the declaration.
+            Fact::Means(_) | Fact::NotYetRun(_) => {}
         }
     }
     if !matches!(item.kind, ItemKind::Names { .. }) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use lmv_grammar::ast::{Block, File, ItemKind, Param, Signature};
+use lmv_grammar::ast::{Block, Fact, File, ItemKind, Param, Signature};
 use rpds::HashTrieMap;
 
 use crate::config::{Call, Config};
@@ -56,6 +56,18 @@ impl Definition {
     pub fn signature(&self) -> Option<&Signature> {
         match self.kind() {
             ItemKind::Define { signature, .. } | ItemKind::Extern { signature, .. } => signature.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What a layer does, said in the language: the body of one that is made of others, the meaning of an `extern`.
+    pub fn body(&self) -> Option<&Block> {
+        match self.kind() {
+            ItemKind::Define { body, .. } => Some(body),
+            ItemKind::Extern { facts, .. } => facts.iter().find_map(|fact| match fact {
+                Fact::Means(body) => Some(body),
+                _ => None,
+            }),
             _ => None,
         }
     }

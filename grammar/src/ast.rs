@@ -150,6 +150,8 @@ pub enum Fact {
     /// `flops = 2 * rest * in * out`: floating-point operations of one sample's forward pass; `rest` is the product of
     /// the dims that `..` stands for.
     Flops(Expr),
+    /// `means { … }`: the same said in the language. Rust runs it in one step; a test holds the two against each other.
+    Means(Block),
     /// `not_yet_run`: its part in Rust is not written yet.
     NotYetRun(Span),
 }

@@ -322,6 +322,10 @@ impl Printer {
     fn fact(&mut self, fact: &Fact) {
         match fact {
             Fact::NotYetRun(_) => self.put("not_yet_run"),
+            Fact::Means(body) => {
+                self.put("means ");
+                self.block(body);
+            }
             Fact::Flops(value) => {
                 self.put("flops");
                 self.value(value);

@@ -78,6 +78,7 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::kw_extern
             | Rule::kw_buffer
             | Rule::kw_if
+            | Rule::kw_means
             | Rule::kw_require
             | Rule::kw_recipe
             | Rule::kw_llm
@@ -349,6 +350,7 @@ impl Builder {
                     Fact::Require { first, rest, span }
                 }
                 Rule::not_yet_run => Fact::NotYetRun(self.span(&part)),
+                Rule::means => Fact::Means(self.block(self.parts(part).take()?, 0)?),
                 Rule::flops => Fact::Flops(self.expr(parts.take()?, 0)?),
                 Rule::buffer => {
                     let mut parts = self.parts(part);

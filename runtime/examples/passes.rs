@@ -127,7 +127,7 @@ fn train(model: &Prepared, input: &FloatTensor<Flex>) -> f64 {
     let mut pass = Pass { training: Some(ChaCha8Rng::seed_from_u64(3)) };
     let start = Instant::now();
     let taped = model.training.forward(vec![Stream::new(input.clone())], &model.tensors, &trained, &mut pass);
-    let loss = Autodiff::<Flex>::float_sum(taped.outputs[0].tensor.clone());
+    let loss = Autodiff::<Flex>::float_sum(taped.outputs[0].numbers());
     let mut gradients = Autodiff::<Flex>::backward(loss);
     let found: Vec<_> =
         taped.leaves.iter().filter_map(|leaf| Autodiff::<Flex>::grad_remove(leaf, &mut gradients)).collect();

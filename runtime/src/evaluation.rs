@@ -98,9 +98,9 @@ pub fn evaluate<B: Kernels>(
             return Err(Failure::new("the model gives nothing to measure"));
         };
         let targets = tensor::<B>(examples.targets, &[examples.labels.len(), classes], device);
-        let mean = values::<B>(B::fused_softmax_cross_entropy(output.tensor.clone(), targets));
+        let mean = values::<B>(B::fused_softmax_cross_entropy(output.numbers(), targets));
         loss.add(f64::from(mean[0]), examples.labels.len() as u64);
-        accuracy.add(&values::<B>(output.tensor), classes, &examples.labels)?;
+        accuracy.add(&values::<B>(output.into_numbers()), classes, &examples.labels)?;
         done += examples.labels.len();
         observer.event(Event::Evaluated { done, total });
     }

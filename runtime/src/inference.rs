@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::{Bool, Tensor as BurnTensor, TensorData};
+use burn::tensor::TensorData;
+use burn::tensor::ops::IntTensor;
 use lmv_compiler::Experiment;
 use lmv_compiler::graph::Graph;
 use lmv_compiler::passes::Passes;
 use lmv_compiler::plan::Plan;
 use lmv_compiler::shape::Dim;
+use safetensors::Dtype;
 
 use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
 use crate::kernels::Kernels;
 use crate::layers::Pass;
-use crate::network::{Network, tensor, values};
+use crate::network::{Network, class_numbers, tensor, values};
 use crate::parameters;
 use crate::places::Places;
 use crate::stream::Stream;
@@ -56,7 +58,7 @@ impl Work for Inference<'_> {
         let file = Checkpoint::open(self.input)?;
         let mut inputs = Vec::new();
         for port in &plan.inputs {
-            inputs.push(input::<B>(&file, &port.name, &plan.shape(port.stream).0, &device)?);
+            inputs.push(input::<B>(&file, &port.name, &plan.streams[port.stream.0], &device)?);
         }
         agree(&plan, &inputs, self.input)?;
         let seeds = Seeds::new(self.checkpoint.and_then(lock::seed_of).unwrap_or(self.seed));
@@ -67,26 +69,29 @@ impl Work for Inference<'_> {
         }
         let outputs = network.forward(inputs, &parameters, &mut Pass { training: None });
         let names = plan.outputs.iter().map(|port| port.name.clone()).chain(self.taps.iter().cloned());
-        let named: Vec<(String, Vec<usize>, Vec<u8>)> = names
+        let named: Vec<(String, Vec<usize>, Dtype, Vec<u8>)> = names
             .zip(outputs)
             .map(|(name, stream)| {
                 let dims = stream.dims();
-                let bytes = values::<B>(stream.tensor).into_iter().flat_map(f32::to_le_bytes).collect();
-                (name, dims, bytes)
+                let (dtype, bytes) = if stream.holds_classes() {
+                    (Dtype::I64, class_numbers::<B>(stream.classes()).into_iter().flat_map(i64::to_le_bytes).collect())
+                } else {
+                    (Dtype::F32, values::<B>(stream.into_numbers()).into_iter().flat_map(f32::to_le_bytes).collect())
+                };
+                (name, dims, dtype, bytes)
             })
             .collect();
         let views = named
             .iter()
-            .map(|(name, dims, bytes)| {
-                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, dims.clone(), bytes)
-                    .map(|view| (name.as_str(), view))
+            .map(|(name, dims, dtype, bytes)| {
+                safetensors::tensor::TensorView::new(*dtype, dims.clone(), bytes).map(|view| (name.as_str(), view))
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Failure::at(self.output, format!("cannot be written: {error}")))?;
         let bytes = safetensors::serialize(views, None)
             .map_err(|error| Failure::at(self.output, format!("cannot be written: {error}")))?;
         write_atomic(self.output, |out| out.write_all(&bytes))?;
-        Ok(named.into_iter().map(|(name, dims, _)| (name, dims)).collect())
+        Ok(named.into_iter().map(|(name, dims, ..)| (name, dims)).collect())
     }
 }
 
@@ -122,17 +127,22 @@ fn agree<B: Kernels>(plan: &Plan, inputs: &[Stream<B>], file: &Path) -> Result<(
     Ok(())
 }
 
-/// One input of the model from the file, with its mask where its length varies.
-fn input<B: Kernels>(file: &Checkpoint, name: &str, shape: &[Dim], device: &B::Device) -> Result<Stream<B>> {
-    let expected = || {
-        let dims: Vec<String> = shape.iter().map(ToString::to_string).collect();
-        format!("[batch, {}]", dims.join(", "))
-    };
+/// One input of the model from the file, with a mask for each length that varies.
+fn input<B: Kernels>(
+    file: &Checkpoint,
+    name: &str,
+    wanted: &lmv_compiler::graph::Stream,
+    device: &B::Device,
+) -> Result<Stream<B>> {
+    let shape = &wanted.shape.0;
+    let dims: Vec<String> = std::iter::once("batch".to_owned()).chain(shape.iter().map(ToString::to_string)).collect();
+    let expected = format!("[{}]", dims.join(", "));
     let Some(info) = file.info(name) else {
         let names: Vec<&str> = file.names().collect();
+        let kind = if wanted.classes.is_some() { "i64" } else { "f32" };
         return Err(Failure::at(file.path(), format!("has no tensor `{name}`, which the model takes"))
             .note(format!("it holds `{}`", names.join("`, `")))
-            .help(format!("write `{name}` as {}, f32", expected())));
+            .help(format!("write `{name}` as {expected}, {kind}")));
     };
     let dims = info.shape.clone();
     let fits = dims.len() == shape.len() + 1
@@ -141,26 +151,56 @@ fn input<B: Kernels>(file: &Checkpoint, name: &str, shape: &[Dim], device: &B::D
             Dim::Open(_) => found > 0,
         });
     if !fits || dims[0] == 0 {
-        return Err(Failure::at(file.path(), format!("`{name}` is {dims:?}, and the model takes {}", expected())));
+        return Err(Failure::at(file.path(), format!("`{name}` is {dims:?}, and the model takes {expected}")));
     }
-    let varies = shape.first().is_some_and(Dim::varies);
-    let stream = Stream::new(tensor::<B>(file.read_f32(name)?, &dims, device));
-    let mask_name = format!("{name}.mask");
-    match file.info(&mask_name) {
-        None => Ok(stream),
-        Some(_) if !varies => Err(Failure::at(
+    let numbers = file.read_f32(name)?;
+    let mut stream = match &wanted.classes {
+        None => Stream::new(tensor::<B>(numbers, &dims, device)),
+        Some(classes) => Stream::of_classes(classes_of::<B>(file, name, numbers, &dims, classes, device)?),
+    };
+    let varying: Vec<usize> = (0..shape.len()).filter(|&dim| shape[dim].varies()).collect();
+    if varying.is_empty() && file.contains(&format!("{name}.mask")) {
+        return Err(Failure::at(
             file.path(),
-            format!("holds `{mask_name}`, and the length of `{name}` does not vary in this spec"),
+            format!("holds `{name}.mask`, and the length of `{name}` does not vary in this spec"),
         )
-        .help(format!("let it vary: `model({name} : [T?, …])`"))),
-        Some(info) if info.shape != dims[..2] => Err(Failure::at(
-            file.path(),
-            format!("`{mask_name}` is {:?}, and must be {:?}: one value a token", info.shape, &dims[..2]),
-        )),
-        Some(_) => {
-            let real: Vec<bool> = file.read_f32(&mask_name)?.into_iter().map(|x| x != 0.0).collect();
-            let mask = BurnTensor::<B, 2, Bool>::from_data(TensorData::new(real, [dims[0], dims[1]]), device);
-            Ok(Stream { mask: Some(mask.into_primitive()), ..stream })
-        }
+        .help(format!("let it vary: `model({name} : [T?, …])`")));
     }
+    for dim in varying.iter().copied() {
+        // The mask of the only length that varies needs no number; of several, each is named by its dim.
+        let mask_name = if varying.len() == 1 { format!("{name}.mask") } else { format!("{name}.mask.{dim}") };
+        let Some(info) = file.info(&mask_name) else { continue };
+        let size = [dims[0], dims[dim + 1]];
+        if info.shape != size {
+            return Err(Failure::at(
+                file.path(),
+                format!("`{mask_name}` is {:?}, and must be {size:?}: one value a token", info.shape),
+            ));
+        }
+        let real: Vec<bool> = file.read_f32(&mask_name)?.into_iter().map(|x| x != 0.0).collect();
+        stream = stream.masked(dim, Some(B::bool_from_data(TensorData::new(real, size), device)));
+    }
+    Ok(stream)
+}
+
+/// Numbers of classes, each held against how many there are.
+fn classes_of<B: Kernels>(
+    file: &Checkpoint,
+    name: &str,
+    numbers: Vec<f32>,
+    dims: &[usize],
+    classes: &Dim,
+    device: &B::Device,
+) -> Result<IntTensor<B>> {
+    let count = classes.known().unwrap_or(i64::MAX);
+    // A file's whole numbers come as f32, which holds them exactly up to 2^24; no vocabulary is larger.
+    let wrong = numbers.iter().find(|&&x| x.fract() != 0.0 || x < 0.0 || x as i64 >= count);
+    if let Some(wrong) = wrong {
+        return Err(Failure::at(
+            file.path(),
+            format!("`{name}` holds {wrong}, and its {count} classes are numbered from 0 to {}", count - 1),
+        ));
+    }
+    let ids: Vec<i32> = numbers.into_iter().map(|x| x as i32).collect();
+    Ok(B::int_from_data(TensorData::new(ids, dims.to_vec()), device))
 }

@@ -4,8 +4,8 @@ mod taped;
 
 use std::collections::HashMap;
 
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
+use burn::tensor::ops::{FloatTensor, IntTensor};
+use burn::tensor::{Int, Tensor, TensorData, TensorMetadata, TensorPrimitive};
 use lmv_compiler::graph::{Port, StreamId};
 use lmv_compiler::plan::Plan;
 
@@ -128,6 +128,17 @@ pub fn find_tap(taps: &[Port], name: &str) -> Result<StreamId> {
 /// A tensor on the device from numbers in memory.
 pub fn tensor<B: Kernels>(values: Vec<f32>, dims: &[usize], device: &B::Device) -> FloatTensor<B> {
     B::float_from_data(TensorData::new(values, dims.to_vec()), device)
+}
+
+/// The numbers of classes in a tensor.
+pub fn class_numbers<B: Kernels>(tensor: IntTensor<B>) -> Vec<i64> {
+    let count = tensor.shape().num_elements();
+    let flat = B::int_reshape(tensor, burn::tensor::Shape::from(vec![count]));
+    let data = Tensor::<B, 1, Int>::from_primitive(flat).into_data().convert::<i64>();
+    match data.into_vec::<i64>() {
+        Ok(values) => values,
+        Err(error) => unreachable!("the data was just converted to i64: {error:?}"),
+    }
 }
 
 /// The numbers of a tensor.

@@ -32,7 +32,7 @@ fn run(network: &Network<Flex>, x: &Golden, step: Option<u64>) -> Vec<f32> {
     let input = Stream::new(tensor::<Flex>(x.values.clone(), &x.shape, &Default::default()));
     let mut pass = Pass { training: step.map(|step| Seeds::new(7).stream("drop_path", 0, step)) };
     let output = network.forward(vec![input], &[], &mut pass).remove(0);
-    values::<Flex>(output.tensor)
+    values::<Flex>(output.into_numbers())
 }
 
 fn network(layers: &str) -> Network<Flex> {
@@ -158,7 +158,7 @@ fn the_mean_of_a_sample_without_a_real_token_is_zero() {
 fn a_class_token_is_real_and_stands_in_front_of_the_mask() {
     let (_folder, input) = file(&[("x", "class_token.x"), ("x.mask", "class_token.mask")]);
     let (_weights, checkpoint) = file(&[
-        ("cls.token", "class_token.token"),
+        ("cls.token.weight", "class_token.token"),
         ("attn.qkv.weight", "class_token.qkv.weight"),
         ("attn.qkv.bias", "class_token.qkv.bias"),
         ("attn.proj.weight", "class_token.proj.weight"),

@@ -33,6 +33,8 @@ fn every_declaration_runs() {
     same("group", &lmv_runtime::training::recipe::GROUPS);
     same("scale", &lmv_runtime::training::recipe::SCALES);
     same("views", &lmv_runtime::training::recipe::VIEWS);
+    same("clip", &lmv_runtime::training::recipe::CLIPS);
+    same("momentum", &lmv_runtime::training::recipe::MOMENTA);
     same("llm", &lmv_runtime::weights::llm::FAMILIES);
 }
 
@@ -52,6 +54,8 @@ fn a_declaration_without_a_rust_part_is_of_a_kind_that_has_some() {
         "group",
         "scale",
         "views",
+        "clip",
+        "momentum",
         "llm",
     ];
     for (kind, name) in not_yet_run() {

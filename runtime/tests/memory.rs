@@ -59,7 +59,7 @@ fn kept(program: &str, passes: Passes) -> (f64, f64) {
     // First some for threads and buffers that stay. Their backward passes take what they kept.
     for _ in 0..8 {
         let output = forward().outputs.swap_remove(0);
-        drop(Autodiff::<Flex>::backward(Autodiff::<Flex>::float_sum(output.tensor)));
+        drop(Autodiff::<Flex>::backward(Autodiff::<Flex>::float_sum(output.into_numbers())));
     }
     let before = ALIVE.load(Ordering::Relaxed);
     let taped = forward();

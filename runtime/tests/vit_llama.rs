@@ -48,8 +48,8 @@ model(image : [3, {side}, {side}]) {{
 /// Our name of a parameter that the reference calls `theirs`, in the spec above.
 fn ours(theirs: &str) -> String {
     match theirs {
-        "cls_token" => "vit.cls.token".into(),
-        "pos_embed" => "vit.pos.embed".into(),
+        "cls_token" => "vit.cls.token.weight".into(),
+        "pos_embed" => "vit.pos.embed.weight".into(),
         "llama_dim_mapper1.weight" => "linear.weight".into(),
         "llama_dim_mapper2.weight" => "linear_2.weight".into(),
         _ => match theirs.strip_prefix("patch_embed.proj.") {

@@ -308,21 +308,21 @@ impl Elaborator<'_> {
         let dims = bindings.dims.iter().map(|(name, dim)| (name.clone(), as_value(dim))).collect();
         let env = Env::within(&env, dims);
         match definition.kind() {
-            ItemKind::Extern { facts, .. } => {
+            ItemKind::Extern { facts, .. } if !(self.by_meaning && definition.body().is_some()) => {
                 let scope = seat.take(&definition.name, given);
                 let run = |this: &mut Self| this.node(&layer, facts, input, &bindings, &env, &scope);
-                self.framed(&definition.name, at, run).unwrap_or(Value::Error)
+                self.framed_use(&layer, run).unwrap_or(Value::Error)
             }
-            ItemKind::Define { body, signature, .. } => {
+            ItemKind::Define { signature, .. } | ItemKind::Extern { signature, .. } => {
+                let Some(body) = definition.body() else { return Value::Error };
                 let scope = seat.take(&definition.name, given);
                 if let Some(output) = self.known(&layer, &input, &scope) {
                     return output;
                 }
                 let begun = self.begun(&layer, &input);
                 let env = Env::within(&env, vec![("input".to_owned(), input.clone())]);
-                let output = self
-                    .framed(&definition.name, at, |this| this.body(body, input, env.clone(), &scope))
-                    .unwrap_or(Value::Error);
+                let output =
+                    self.framed_use(&layer, |this| this.body(body, input, env.clone(), &scope)).unwrap_or(Value::Error);
                 if let (Some(signature), false) = (signature, matches!(output, Value::Error))
                     && !self.check_output(&layer, &signature.output, &output, &mut bindings, &env)
                 {

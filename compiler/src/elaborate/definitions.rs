@@ -25,6 +25,7 @@ impl Elaborator<'_> {
     pub(crate) fn check_definition(&mut self, definition: &Rc<Definition>) {
         let signature = match definition.kind() {
             ItemKind::Define { signature, .. } => signature,
+            ItemKind::Extern { signature, .. } if definition.body().is_some() => signature,
             ItemKind::Let { params: Some(_), .. } | ItemKind::Recipe { .. } => &None,
             _ => return,
         };
@@ -77,7 +78,7 @@ impl Elaborator<'_> {
         }
         let env = Env::within(&top, names(&bound));
         let scope = Scope::root();
-        let (Some(signature), ItemKind::Define { body, .. }) = (signature, definition.kind()) else {
+        let (Some(signature), Some(body)) = (signature, definition.body()) else {
             // Nothing says what flows in: what is written is looked at, and not run.
             self.framed(&definition.name, at, |this| this.look_at(definition, &Place { env, scope }));
             return;

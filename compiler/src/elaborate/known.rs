@@ -11,8 +11,9 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::frames::DEEPEST;
 use super::signature::{Use, streams_in_order};
-use super::{DEEPEST, Elaborator, Fill, MOST_NESTED, MOST_NODES, Marks};
+use super::{Elaborator, Fill, MOST_NESTED, MOST_NODES, Marks};
 use crate::graph::{Node, Parameter, ParameterId, Stream, StreamId};
 use crate::source::FileId;
 use crate::value::{Bound, Data, Definition, ScopeRef, StreamValue, Value};

@@ -56,7 +56,7 @@ impl Elaborator<'_> {
         for fact in facts {
             match fact {
                 // Held against the arguments where they were given; told of when it is to run.
-                Fact::Require { .. } | Fact::NotYetRun(_) => {}
+                Fact::Require { .. } | Fact::NotYetRun(_) | Fact::Means(_) => {}
                 Fact::Flops(expr) => {
                     let rest = bindings.rest.as_ref().map_or(Some(1), |rest| Shape(rest.clone()).count());
                     let rest = rest.map_or_else(|| Value::Dim(Dim::named("rest")), Value::int);
@@ -110,6 +110,7 @@ impl Elaborator<'_> {
                     self.graph.parameters.push(Parameter {
                         path,
                         layer: definition.name.clone(),
+                        within: self.frames.iter().map(|frame| frame.name.clone()).collect(),
                         shape,
                         init,
                         frozen,

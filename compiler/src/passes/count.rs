@@ -175,8 +175,31 @@ fn kept_by(node: &Node) -> &[StreamId] {
         // Where the output is positive, the input was.
         "relu" => &node.outputs,
         // The gradient is the same wherever they are.
-        "add" | "identity" | "split3" | SPLIT | "token" | "mean_tokens" | "class_token" | "position" | "rotary"
-        | "stochastic_depth" => &[],
+        "add"
+        | "identity"
+        | "split3"
+        | "token"
+        | SPLIT
+        | "mean_tokens"
+        | "rotary"
+        | "stochastic_depth"
+        | "learned_tokens"
+        | "add_bias"
+        | "sinusoidal_position"
+        | "scale"
+        | "concat"
+        | "concat_tokens"
+        | "first_tokens"
+        | "split_at"
+        | "tokens"
+        | "flatten"
+        | "unflatten"
+        | "transpose"
+        | "swap"
+        | "repeat_interleave"
+        | "spread"
+        | "copies"
+        | "causal_mask" => &[],
         _ => &node.inputs,
     }
 }

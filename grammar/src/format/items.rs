@@ -380,6 +380,17 @@ impl<'s> Writer<'s> {
                     }
                 }
             }
+            Rule::means => {
+                for (at, part) in fact.into_inner().enumerate() {
+                    if at > 0 {
+                        self.text(" ");
+                    }
+                    match part.as_rule() {
+                        Rule::block => self.block(part),
+                        _ => self.token(&part),
+                    }
+                }
+            }
             _ => self.token(&fact),
         }
     }

@@ -178,6 +178,7 @@ fn fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         Just(Fact::NotYetRun(NOWHERE)),
         expr().prop_map(Fact::Flops),
+        block(expr()).prop_map(Fact::Means),
         (expr(), prop::collection::vec((comparison, expr()), 1..3)).prop_map(|(first, rest)| Fact::Require {
             first,
             rest,

@@ -1,28 +1,42 @@
-//! `gelu`, `relu` and `silu_gate`: number by number.
+//! `gelu`, `relu`, `tanh`, `sigmoid` and `silu_gate`: number by number.
 
 use super::{forward, layers, take};
 
 struct Gelu;
 struct Relu;
+struct Tanh;
+struct Sigmoid;
 struct SiluGate;
 
 layers! {
     "gelu" => |_| Ok(Gelu),
     "relu" => |_| Ok(Relu),
+    "tanh" => |_| Ok(Tanh),
+    "sigmoid" => |_| Ok(Sigmoid),
     "silu_gate" => |_| Ok(SiluGate),
 }
 
 forward!(Gelu, |_this, inputs, _weights, _pass| {
     let [x] = take(inputs);
-    vec![x.with(B::fused_gelu(x.tensor.clone()))]
+    vec![x.with(B::fused_gelu(x.numbers()))]
 });
 
 forward!(Relu, |_this, inputs, _weights, _pass| {
     let [x] = take(inputs);
-    vec![x.with(B::fused_relu(x.tensor.clone()))]
+    vec![x.with(B::fused_relu(x.numbers()))]
+});
+
+forward!(Tanh, |_this, inputs, _weights, _pass| {
+    let [x] = take(inputs);
+    vec![x.with(B::float_tanh(x.numbers()))]
+});
+
+forward!(Sigmoid, |_this, inputs, _weights, _pass| {
+    let [x] = take(inputs);
+    vec![x.with(B::sigmoid(x.numbers()))]
 });
 
 forward!(SiluGate, |_this, inputs, _weights, _pass| {
     let [gate, up] = take(inputs);
-    vec![gate.with(B::fused_silu_mul(gate.tensor.clone(), up.tensor))]
+    vec![gate.with(B::fused_silu_mul(gate.numbers(), up.numbers()))]
 });

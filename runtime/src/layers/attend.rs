@@ -1,25 +1,67 @@
-//! `attend`: scaled dot-product attention over heads that lie side by side in the last dim.
+//! `attend`, `attention_weights` and `causal_mask`: scaled dot-product attention over heads that lie side by side in the
+//! last dim, in one step.
+
+use burn::tensor::{Bool, Tensor, TensorData, TensorPrimitive};
 
 use super::{flag, forward, layers, size, take};
-use crate::kernels::Heads;
+use crate::kernels::{Heads, attention_probs};
+use crate::stream::Stream;
 
-struct Attend {
+struct Attend(Grouped);
+struct AttentionWeights(Grouped);
+struct CausalMask;
+
+struct Grouped {
     heads: usize,
     kv_heads: usize,
     causal: bool,
 }
 
+impl Grouped {
+    fn of(node: &lmv_compiler::plan::Node) -> crate::error::Result<Self> {
+        Ok(Self { heads: size(node, "heads")?, kv_heads: size(node, "kv_heads")?, causal: flag(node, "causal")? })
+    }
+
+    /// For queries of this width.
+    fn over(&self, width: usize) -> Heads {
+        Heads { key_value: self.kv_heads, causal: self.causal, ..Heads::full(self.heads, width / self.heads) }
+    }
+}
+
 layers! {
-    "attend" => |node| {
-        Ok(Attend { heads: size(node, "heads")?, kv_heads: size(node, "kv_heads")?, causal: flag(node, "causal")? })
-    },
+    "attend" => |node| Ok(Attend(Grouped::of(node)?)),
+    "attention_weights" => |node| Ok(AttentionWeights(Grouped::of(node)?)),
+    "causal_mask" => |_| Ok(CausalMask),
 }
 
 // [batch, T, d], [batch, S, k], [batch, S, k] -> [batch, T, d]
 forward!(Attend, |this, inputs, _weights, _pass| {
     let [q, k, v] = take(inputs);
-    let head_dim = q.dims()[2] / this.heads;
-    let heads = Heads { key_value: this.kv_heads, causal: this.causal, ..Heads::full(this.heads, head_dim) };
-    let y = B::fused_attention(q.tensor.clone(), k.tensor, v.tensor, heads, k.mask);
-    vec![q.with(y)]
+    let heads = this.0.over(q.dims()[2]);
+    let mask = k.mask(0);
+    vec![q.with(B::fused_attention(q.numbers(), k.into_numbers(), v.into_numbers(), heads, mask))]
+});
+
+// [batch, T, d], [batch, S, k] -> [batch, heads, T, S]
+forward!(AttentionWeights, |this, inputs, _weights, _pass| {
+    let [q, k] = take(inputs);
+    let heads = this.0.over(q.dims()[2]);
+    let (rows, columns) = (q.mask(0), k.mask(0));
+    let tensor = |x: Stream<B>| Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(x.into_numbers()));
+    let mask = columns.clone().map(Tensor::<B, 2, Bool>::from_primitive);
+    let weights = attention_probs(tensor(q), tensor(k), heads, mask);
+    vec![Stream::new(weights.into_primitive().tensor()).masked(1, rows).masked(2, columns)]
+});
+
+// [batch, .., T, S] -> [batch, .., T, S]
+forward!(CausalMask, |_this, inputs, _weights, _pass| {
+    let [x] = take(inputs);
+    let dims = x.dims();
+    let (rows, columns) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+    let later = (0..rows).flat_map(|t| (0..columns).map(move |s| s > t)).collect::<Vec<bool>>();
+    let mut shape = vec![1; dims.len() - 2];
+    shape.extend([rows, columns]);
+    let later = B::bool_from_data(TensorData::new(later, shape), &B::float_device(&x.numbers()));
+    let later = B::bool_expand(later, dims.into());
+    vec![x.with(B::float_mask_fill(x.numbers(), later, f64::NEG_INFINITY.into()))]
 });

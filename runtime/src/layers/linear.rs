@@ -9,6 +9,6 @@ layers! { "linear" => |_| Ok(Linear) }
 // [batch, .., in] -> [batch, .., out]
 forward!(Linear, |_this, inputs, weights, _pass| {
     let [x] = take(inputs);
-    let y = B::fused_linear(x.tensor.clone(), weights.always("weight"), weights.get("bias"));
+    let y = B::fused_linear(x.numbers(), weights.always("weight"), weights.get("bias"));
     vec![x.with(y)]
 });

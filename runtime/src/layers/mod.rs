@@ -3,21 +3,21 @@
 //! `stdlib/`.
 
 mod activations;
-mod add;
+mod arithmetic;
 mod attend;
-mod attention_weights;
-mod class_token;
+mod dropout;
 mod identity;
 mod linear;
-mod mean_tokens;
 mod norms;
 mod patchify;
-mod position;
+mod pooling;
+mod rearranging;
 mod rotary;
 mod split;
-mod split3;
 mod stochastic_depth;
-mod token;
+mod tokens;
+mod tubelets;
+mod words;
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::plan::{Node, TensorId};
@@ -66,20 +66,20 @@ pub type Maker<B> = fn(&Node) -> Result<Box<dyn Layer<B>>>;
 fn table<B: Kernels>() -> Vec<&'static [(&'static str, Maker<B>)]> {
     vec![
         activations::layers(),
-        add::layers(),
+        arithmetic::layers(),
         attend::layers(),
-        attention_weights::layers(),
-        class_token::layers(),
+        dropout::layers(),
         identity::layers(),
         linear::layers(),
-        mean_tokens::layers(),
         norms::layers(),
         patchify::layers(),
-        position::layers(),
+        pooling::layers(),
+        rearranging::layers(),
         rotary::layers(),
-        split3::layers(),
         stochastic_depth::layers(),
-        token::layers(),
+        tokens::layers(),
+        tubelets::layers(),
+        words::layers(),
     ]
 }
 

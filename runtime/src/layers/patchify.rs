@@ -17,7 +17,7 @@ forward!(Patchify, |this, inputs, weights, _pass| {
     let [batch, channels, height, width] = [dims[0], dims[1], dims[2], dims[3]];
     let (p, rows, columns) = (this.patch, height / this.patch, width / this.patch);
     // [batch, in, rows, p, columns, p] -> [batch, rows, columns, in, p, p]
-    let cut = reshape::<B>(x.tensor, &[batch, channels, rows, p, columns, p]);
+    let cut = reshape::<B>(x.numbers(), &[batch, channels, rows, p, columns, p]);
     let cut = B::float_permute(cut, &[0, 2, 4, 1, 3, 5]);
     let patches = reshape::<B>(cut, &[batch, rows * columns, channels * p * p]);
     let weight = weights.always("weight");

@@ -15,6 +15,6 @@ layers! { "rotary" => |node| Ok(Rotary { heads: size(node, "heads")?, theta: num
 // [batch, tokens, d] -> [batch, tokens, d]
 forward!(Rotary, |this, inputs, _weights, _pass| {
     let [x] = take(inputs);
-    let turned = rope(Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(x.tensor.clone())), this.heads, this.theta);
+    let turned = rope(Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(x.numbers())), this.heads, this.theta);
     vec![x.with(turned.into_primitive().tensor())]
 });

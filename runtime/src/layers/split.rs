@@ -29,5 +29,5 @@ forward!(Split, |this, inputs, _weights, _pass| {
         *end += width;
         Some((*end - width, *end))
     });
-    ends.map(|(start, end)| x.with(narrow::<B>(x.tensor.clone(), last, start, end))).collect()
+    ends.map(|(start, end)| x.with(narrow::<B>(x.numbers(), last, start, end))).collect()
 });

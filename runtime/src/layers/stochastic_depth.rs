@@ -20,9 +20,9 @@ forward!(StochasticDepth, |this, inputs, _weights, pass| {
     // What stays is scaled up, so that the expectation is what evaluation sees (timm's `scale_by_keep`).
     let scale: Vec<f32> =
         (0..dims[0]).map(|_| if rng.random::<f64>() < keep { (1.0 / keep) as f32 } else { 0.0 }).collect();
-    let device = B::float_device(&x.tensor);
+    let device = B::float_device(&x.numbers());
     let scale = Tensor::<B, 1>::from_data(TensorData::new(scale, [dims[0]]), &device).into_primitive().tensor();
     let mut ones = vec![1; dims.len()];
     ones[0] = scale.shape()[0];
-    vec![x.with(B::float_mul(x.tensor.clone(), reshape::<B>(scale, &ones)))]
+    vec![x.with(B::float_mul(x.numbers(), reshape::<B>(scale, &ones)))]
 });

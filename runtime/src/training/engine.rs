@@ -478,7 +478,7 @@ pub fn gradients<B: Kernels>(
     let Some(output) = taped.outputs.into_iter().next() else {
         return Err(Failure::new("the model gives nothing to train"));
     };
-    let loss = Autodiff::<B>::fused_softmax_cross_entropy(output.tensor, Autodiff::<B>::from_inner(targets));
+    let loss = Autodiff::<B>::fused_softmax_cross_entropy(output.into_numbers(), Autodiff::<B>::from_inner(targets));
     let value = f64::from(values::<B>(Autodiff::<B>::inner(loss.clone()))[0]);
     if !value.is_finite() {
         return Ok((value, Vec::new()));

@@ -26,6 +26,10 @@ pub const GROUPS: [&str; 1] = ["rank"];
 pub const SCALES: [&str; 0] = [];
 /// The names of all ways that Rust looks at one sample several times.
 pub const VIEWS: [&str; 0] = [];
+/// The names of all ways that Rust clips a gradient by, beside the limit of its norm.
+pub const CLIPS: [&str; 0] = [];
+/// The names of all ways that Rust changes the momentum of batch norms over a run.
+pub const MOMENTA: [&str; 0] = [];
 
 /// A recipe's fields.
 pub type Fields = BTreeMap<String, Config>;
@@ -57,14 +61,14 @@ pub fn optimizer(fields: &Fields) -> Result<AdamW> {
     })
 }
 
-/// Whether weight decay leaves a parameter alone: by its number of dims, or by the layer it belongs to.
+/// Whether weight decay leaves a parameter alone: by its number of dims, or by a layer that it is in.
 pub fn undecayed(fields: &Fields, parameter: &Parameter) -> bool {
     let Some(Config::List(groups)) = call(fields, "optimizer").and_then(|call| call.with.get("no_decay")) else {
         return false;
     };
     groups.iter().any(|group| match group {
         Config::Call(call) if call.kind == "group" => call.size("n") == Some(parameter.shape.0.len()),
-        Config::Call(call) => call.kind == "layer" && call.name == parameter.layer,
+        Config::Call(call) => call.kind == "layer" && parameter.within.contains(&call.name),
         _ => false,
     })
 }
