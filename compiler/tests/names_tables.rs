@@ -379,6 +379,8 @@ fn sqa3d() {
         ("sqa3d_model.proposal_net.proposal.out.bias", "proposal_net.proposal.6.bias"),
         ("sqa3d_model.object_feat_linear.fc.weight", "object_feat_linear.0.weight"),
         ("sqa3d_model.dec_list_2.1.norm3.b_2", "dec_list_2.1.norm3.b_2"),
+        ("sqa3d_model.enc_list_q.0.mhatt.query.weight", "enc_list_q.0.mhatt.linear_q.weight"),
+        ("sqa3d_model.dec_list.1.mhatt2.out.bias", "dec_list.1.mhatt2.linear_merge.bias"),
         ("sqa3d_model.answer_cls.fc2.weight", "answer_cls.3.weight"),
     ] {
         assert_eq!(names[ours], theirs);
