@@ -28,7 +28,7 @@ impl Elaborator<'_> {
         scope: &ScopeRef,
     ) -> Value {
         let (definition, bound, at) = (layer.definition, layer.bound, layer.at);
-        if self.graph.nodes.len() >= MOST_NODES {
+        if self.nodes() >= MOST_NODES {
             return self.stop(
                 Diagnostic::error(Code::TooLarge, "the model is too large", at, "this would be one layer too many")
                     .note(format!("lmvc stops at {MOST_NODES} layers")),
