@@ -35,8 +35,6 @@ fn tensors(models: &[&str]) -> BTreeMap<String, Vec<i64>> {
         let shown: String = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
         let graph = compiled.experiment.unwrap_or_else(|| panic!("{shown}")).graph;
         tensors.extend(graph.parameters.iter().map(|parameter| (parameter.path.clone(), sizes(&parameter.shape))));
-        let buffers = graph.nodes.iter().flat_map(|node| &node.buffers);
-        tensors.extend(buffers.map(|buffer| (buffer.path.clone(), sizes(&buffer.shape))));
     }
     tensors
 }

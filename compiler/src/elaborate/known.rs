@@ -209,7 +209,7 @@ impl Elaborator<'_> {
     fn outputs_of(&self, first: usize, takes: &[StreamId], output: &Value) -> Option<Vec<Output>> {
         let nodes = &self.graph.nodes[first..];
         let is_trained = |node: &Node| {
-            let trained = |id: &ParameterId| !self.graph.parameters[id.0].frozen;
+            let trained = |id: &ParameterId| self.graph.parameters[id.0].is_trained();
             node.parameters.iter().map(|(_, id)| *id).find(trained)
         };
         let mut reached = vec![false; nodes.len()];
@@ -258,7 +258,6 @@ impl Elaborator<'_> {
                     inputs: needs.iter().map(|index| takes[*index]).collect(),
                     outputs: vec![id],
                     parameters: parameters.collect(),
-                    buffers: Vec::new(),
                     flops: None,
                     origin: self.user_place(layer.at),
                 };
