@@ -146,6 +146,20 @@ pub(crate) fn not_yet_run_so_far() -> BTreeSet<(String, String)> {
     modules().iter().filter_map(|module| module.tree.get()).flat_map(|tree| unwritten(tree)).collect()
 }
 
+/// What the declaration of an `extern layer` says in its braces, by the layer's name: of the modules that something was
+/// asked for so far, which those of a checked spec's layers are among.
+pub(crate) fn layer_facts_so_far() -> HashMap<&'static str, &'static [Fact]> {
+    let items = modules().iter().filter_map(|module| module.tree.get()).flat_map(|tree| &tree.items);
+    items
+        .filter_map(|item| match &item.kind {
+            ItemKind::Extern { kind, name, facts, .. } if kind.text == "layer" => {
+                Some((name.text.as_str(), facts.as_slice()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
 /// Every `extern layer` that says what it means in the language.
 pub fn with_a_meaning() -> BTreeSet<String> {
     let says = |item: &Item| match &item.kind {

@@ -368,7 +368,7 @@ impl<'s> Writer<'s> {
                     }
                 }
             }
-            Rule::weight | Rule::buffer => {
+            Rule::weight | Rule::buffer | Rule::keeps | Rule::gain | Rule::shift => {
                 for (at, part) in fact.into_inner().enumerate() {
                     if at > 0 {
                         self.text(" ");
