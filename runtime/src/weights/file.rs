@@ -40,21 +40,36 @@ impl WeightFile {
 
     /// The `len` bytes from `offset` on. The range is held against the file before anything is allocated.
     pub(super) fn bytes(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let end = offset.checked_add(len as u64).filter(|end| *end <= self.len).ok_or_else(|| {
-            Failure::at(
+        self.holds(offset, len as u64)?;
+        let mut bytes = zeroed::<u8>(&self.path, len)?;
+        self.fill(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether the file has `len` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(super) fn holds(&self, offset: u64, len: u64) -> Result<()> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => Err(Failure::at(
                 &self.path,
                 format!("is cut short: bytes {offset} to {offset} + {len} were expected, and it has {}", self.len),
             )
-            .help("download or copy the file again")
-        })?;
-        let mut bytes = zeroed(&self.path, len)?;
+            .help("download or copy the file again")),
+        }
+    }
+
+    /// Fills `to` with the bytes from `offset` on.
+    pub(super) fn fill(&self, offset: u64, to: &mut [u8]) -> Result<()> {
         let mut done = 0;
-        while done < len {
-            match self.read_at(offset + done as u64, &mut bytes[done..]) {
+        while done < to.len() {
+            match self.read_at(offset + done as u64, &mut to[done..]) {
                 Ok(0) => {
                     return Err(Failure::at(
                         &self.path,
-                        format!("became shorter while it was read: {end} bytes were there"),
+                        format!("became shorter while it was read: {} bytes were there", self.len),
                     )
                     .help("make sure that nothing writes to the file, and start again"));
                 }
@@ -63,7 +78,7 @@ impl WeightFile {
                 Err(e) => return Err(Failure::at(&self.path, format!("cannot be read: {e}"))),
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Up to `len` bytes from the beginning.
@@ -82,14 +97,15 @@ impl WeightFile {
     }
 }
 
-/// `len` zeros, or a failure where the machine has no room for them.
-pub(super) fn zeroed(path: &Path, len: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(len)
-        .map_err(|_| Failure::at(path, format!("holds a tensor of {len} bytes, and there is no memory for it")))?;
-    bytes.resize(len, 0);
-    Ok(bytes)
+/// `len` zeros, or a failure where the machine has no room for them. They take no memory before they are written to, so
+/// that whoever fills them, on several cores, also waits for the memory on several cores.
+pub(super) fn zeroed<T: Copy + Default>(path: &Path, len: usize) -> Result<Vec<T>> {
+    // The only way to ask without aborting; what it asks for is given back at once.
+    Vec::<T>::new().try_reserve_exact(len).map_err(|_| {
+        let bytes = len.saturating_mul(size_of::<T>());
+        Failure::at(path, format!("holds a tensor that takes {bytes} bytes, and there is no memory for it"))
+    })?;
+    Ok(vec![T::default(); len])
 }
 
 /// A place in a file, for readers that want [`Read`] and [`Seek`]. Clones are independent of one another.

@@ -10,6 +10,7 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   3. `recipes.py`:    schedules, losses, mixing, averaging and optimizer traces        -> `recipes.{safetensors,json}`
   4. `layers.py`:     single layers                                                    -> `layers.safetensors`
   5. `training.py`:   a whole run of the classifier                                    -> `training.safetensors`
+  6. `checkpoints.py`: checkpoints as trainers leave them                              -> `checkpoints/`
 
 The same versions of the libraries write the same bytes.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+import checkpoints
 import layers
 import llm_blocks
 import recipes
@@ -40,8 +42,9 @@ def main():
     recipes.write(out)
     layers.write(out)
     training.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
+    checkpoints.write(out / "checkpoints")
 
-    golden = [f for f in sorted(out.rglob("*")) if f.is_file() and f.suffix in (".safetensors", ".json", ".pth")]
+    golden = [f for f in sorted(out.rglob("*")) if f.is_file() and f.suffix in (".safetensors", ".json", ".pth", ".pt", ".ckpt")]
     for file in golden:
         print(f"{file.stat().st_size:8}  {file.relative_to(out)}")
     print(f"{sum(f.stat().st_size for f in golden):8}  in all")
