@@ -1,6 +1,6 @@
 //! The numbers of the paper's recipes, as paper.md tells them, in the specs that train by them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lmv_compiler::config::Config;
 use lmv_compiler::{Spec, Which, check};
