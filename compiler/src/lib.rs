@@ -40,6 +40,7 @@ mod value;
 mod variants;
 pub mod vocabulary;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lmv_grammar::ast::{File, Span};
@@ -247,7 +248,13 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
             (label.origin.file != file, label.origin.file, label.origin.span.start)
         })
     });
-    let experiment = experiment.filter(|_| diagnostics.is_empty());
+    let experiment = experiment.filter(|_| diagnostics.is_empty()).map(|mut experiment| {
+        let imported = imports.iter().filter_map(|import| trees.get(&import.file).map(|tree| (import.file, tree)));
+        let files: BTreeMap<FileId, &Arc<File>> = imported.collect();
+        let own = std::iter::once(&tree).chain(files.into_values());
+        experiment.graph.names = own.flat_map(|tree| library::tables_in(tree)).collect();
+        experiment
+    });
     Compiled { sources, file, variants: names, diagnostics, experiment, tree, imports }
 }
 

@@ -215,16 +215,18 @@ pub type NameTable = (String, Vec<(String, String)>);
 
 /// Every `names` item of the library.
 pub fn name_tables() -> Vec<NameTable> {
-    let items = modules().iter().flat_map(Module::named);
-    items
-        .filter_map(|(name, item)| match &item.kind {
-            ItemKind::Names { pairs, .. } => Some((
-                name.text.clone(),
-                pairs.iter().map(|(ours, theirs)| (ours.text.clone(), theirs.text.clone())).collect(),
-            )),
-            _ => None,
-        })
-        .collect()
+    modules().iter().flat_map(|module| tables_in(module.tree())).collect()
+}
+
+/// The `names` items of a file.
+pub(crate) fn tables_in(tree: &File) -> impl Iterator<Item = NameTable> {
+    tree.items.iter().filter_map(|item| match &item.kind {
+        ItemKind::Names { name, pairs } => Some((
+            name.text.clone(),
+            pairs.iter().map(|(ours, theirs)| (ours.text.clone(), theirs.text.clone())).collect(),
+        )),
+        _ => None,
+    })
 }
 
 /// Adds the library to the sources: its module number i is the file number i.
