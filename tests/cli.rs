@@ -53,7 +53,7 @@ fn a_sound_spec_is_checked_in_one_line() {
     let folder = folder(&[("a.lmv", GOOD.as_bytes())]);
     let output = lmvc(&folder, &["check", "a.lmv"]);
     assert_eq!((code(&output), out(&output)), (0, String::new()));
-    assert_eq!(err(&output), "1 spec checked: no errors\n");
+    assert_eq!(err(&output), "ok: 1 spec\n");
 }
 
 #[test]

@@ -79,8 +79,8 @@ pub(crate) struct Elaborator<'a> {
     pub data: Option<Rc<Data>>,
     /// The variant that is elaborated, and where it is named.
     pub variant: Option<(String, Origin)>,
-    /// Whether a spec without a model is right, because its variants have them.
-    pub variants_only: bool,
+    /// Whether a file without a model is right: its variants have them, or it holds parts alone.
+    pub needs_no_model: bool,
     /// The declarations of the parts of the library that were configured, by kind and name.
     externs: HashMap<(String, String), Rc<Definition>>,
     /// What the file's `let` items are worth, by file and item.
@@ -119,7 +119,7 @@ impl<'a> Elaborator<'a> {
             diagnostics: Vec::new(),
             data: None,
             variant: None,
-            variants_only: false,
+            needs_no_model: false,
             externs: HashMap::new(),
             lets: HashMap::new(),
             frames: Vec::new(),

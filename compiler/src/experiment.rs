@@ -205,7 +205,7 @@ impl Elaborator<'_> {
     /// The model; gives the place that stands for it in messages, or `None` if it is wrong.
     fn model(&mut self, id: FileId, settings: &Settings<'_>) -> Option<Origin> {
         let (Some((model, env)), Some(at)) = (&settings.model, settings.model_at()) else {
-            if settings.model_is_misspelt || self.variants_only {
+            if settings.model_is_misspelt || self.needs_no_model {
                 return None;
             }
             if let Some((name, at)) = self.variant.clone() {
