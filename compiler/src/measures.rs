@@ -230,8 +230,8 @@ impl Elaborator<'_> {
         let (name, at) = (&measure.call.name, measure.at);
         let output = self.output_of(measure, given, env, model_at)?;
         let stream = self.graph.streams[output.stream.0].clone();
-        let wants_label = matches!(target.kind, TypeKind::Named(..));
-        let of_its_kind = |field: &Stream| field.is_label() == wants_label;
+        let wants_label = matches!(target.kind, TypeKind::Named(..) | TypeKind::Of { .. });
+        let of_its_kind = |field: &Stream| field.classes.is_some() == wants_label;
         let mut fields: Vec<(String, Stream)> =
             data.fields.iter().filter(|(_, field)| of_its_kind(field)).cloned().collect();
         if let Some(named) = fields.iter().find(|(field, _)| *field == output.name).cloned() {
@@ -302,7 +302,9 @@ impl Elaborator<'_> {
                 return None;
             }
         };
-        if let Err(mismatch) = self.match_tensor(given, &stream, bindings, env)? {
+        // `..` of the two is the same, and the data's field is not changed by a forgotten head.
+        let rest = &target_stream.shape.0;
+        if let Err(mismatch) = self.match_tensor_beside(given, rest, &stream, bindings, env)? {
             let end = Origin { file: model_at.file, span: Span::new(model_at.span.end, model_at.span.end) };
             let a_number_a_class = wants_label && mismatch.expected == "[classes]";
             let takes = if a_number_a_class {
@@ -322,7 +324,7 @@ impl Elaborator<'_> {
             return None;
         }
         if let Err(mismatch) = self.match_tensor(target, &target_stream, bindings, env)? {
-            let diagnostic = match (stream.shape.0.first(), &target_stream.classes) {
+            let diagnostic = match (stream.shape.0.last(), &target_stream.classes) {
                 (Some(Dim::Known(gives)), Some(Dim::Known(has))) if wants_label => Diagnostic::error(
                     Code::Classes,
                     format!("the model tells {gives} classes apart, and the data has {has}"),

@@ -125,6 +125,28 @@ impl Elaborator<'_> {
         Some(Err(Mismatch { expected, notes: vec![note], last: None, unbound: false, help }))
     }
 
+    /// Matches like [`Self::match_tensor`] where `..` stands for as many dims as `rest` has: another number of dims is told
+    /// before any of them is looked at.
+    pub(crate) fn match_tensor_beside(
+        &mut self,
+        ty: &Type,
+        rest: &[Dim],
+        stream: &Stream,
+        bindings: &mut Bindings,
+        env: &EnvRef,
+    ) -> Option<Result<(), Mismatch>> {
+        let dims = tensor(ty).map(|pattern| pattern.dims).unwrap_or_default();
+        let takes = rest.len() + dims.len().saturating_sub(1);
+        if dims.iter().any(|dim| matches!(dim, DimExpr::Rest(_))) && takes != stream.shape.0.len() {
+            let bound = Bindings { rest: Some(rest.to_vec()), ..Bindings::default() };
+            let expected = self.describe(dims, &bound, Told { dims: 0, rest: true }, env)?;
+            let plural = if takes == 1 { "" } else { "s" };
+            let note = format!("it takes {takes} dim{plural} per sample, and the stream has {}", stream.shape.0.len());
+            return Some(Err(Mismatch { expected, notes: vec![note], last: None, unbound: true, help: None }));
+        }
+        self.match_tensor(ty, stream, bindings, env)
+    }
+
     /// Matches a shape against a pattern, binding the pattern's free names. `None` is a mistake that was reported.
     pub(super) fn match_shape(
         &mut self,

@@ -28,13 +28,15 @@ use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::evaluation::{Measured, evaluate};
 use crate::events::{Event, Observer};
+use crate::examples::Examples;
 use crate::kernels::{AdamW, Kernels};
 use crate::layers::Pass;
+use crate::losses::{Losses, Use};
+use crate::metrics::{Reading, reading};
 use crate::network::{Network, TapedNetwork, tensor, values};
 use crate::parameters;
 use crate::places::Places;
-use crate::stream::Stream;
-use crate::tasks::{self, Examples, Task};
+use crate::tasks::{self, Task};
 
 /// How long training goes on without a checkpoint when nothing else says when one is due.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
@@ -146,6 +148,7 @@ impl Training<'_> {
             evaluating: Network::new(&plan, &[])?,
             schedule: recipe::schedule(&recipe.fields)?,
             optimizer: recipe::optimizer(&recipe.fields)?,
+            losses: Losses::new(recipe::loss(&recipe.fields)?, &plan.outputs, Use::Training)?,
             clip: recipe::clip(&recipe.fields),
             ema: recipe::ema(&recipe.fields),
             // The mean over an epoch's steps needs their number; a run may end before.
@@ -225,6 +228,7 @@ struct Run<'a, B: Kernels> {
     evaluating: Network<B>,
     schedule: Schedule,
     optimizer: AdamW,
+    losses: Losses<Autodiff<B>>,
     clip: Option<f64>,
     ema: Option<f64>,
     steps_per_epoch: u64,
@@ -317,13 +321,12 @@ impl<B: Kernels> Run<'_, B> {
 
     /// One step; gives its number of samples, its loss and its learning rate.
     fn step(&mut self, state: &mut State<B>, examples: Examples) -> Result<(usize, f64, f64)> {
-        let samples = examples.labels.len();
+        let samples = examples.samples;
         let lr = self.schedule.lr(self.optimizer.lr, state.epoch, state.step_in_epoch, self.steps_per_epoch);
-        let targets = tensor::<B>(examples.targets, &[samples, self.task.classes()], &self.device);
         let mut pass = Pass { training: Some(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch)) };
         let indices: Vec<usize> = state.trained.iter().map(|trained| trained.index).collect();
         let (value, mut found) =
-            gradients(&self.network, &state.tensors, &indices, examples.inputs, targets, &mut pass, &self.device)?;
+            gradients(&self.network, &state.tensors, &indices, &self.losses, &examples, &mut pass, &self.device)?;
         if !value.is_finite() {
             return Err(Failure::new(format!(
                 "the loss is {value} at epoch {}, step {}",
@@ -387,8 +390,14 @@ impl<B: Kernels> Run<'_, B> {
         };
         let loss = state.loss_sum / state.step_in_epoch.max(1) as f64;
         let Measured { metrics, left_out, .. } = measured;
-        let first = metrics.first().filter(|(name, _)| name != "loss").map(|(_, value)| *value);
-        let best = first.is_some_and(|value| state.best.as_ref().is_none_or(|best| value > best.metric));
+        let first = metrics.first().filter(|(name, _)| name != "loss");
+        let better = |name: &str, value: f64, before: f64| match reading(name) {
+            Reading::Percent => value > before,
+            Reading::Less => value < before,
+        };
+        let best =
+            first.is_some_and(|(name, value)| state.best.as_ref().is_none_or(|best| better(name, *value, best.metric)));
+        let first = first.map(|(_, value)| *value);
         if let (true, Some(metric)) = (best, first) {
             state.best = Some(Best { metric, epoch: state.epoch });
         }
@@ -416,8 +425,8 @@ impl<B: Kernels> Run<'_, B> {
     }
 
     fn measure(&mut self, state: &State<B>) -> Result<Option<Measured>> {
-        let metrics = &self.experiment.eval;
-        evaluate(&self.evaluating, &state.tensors, self.task, metrics, &self.device, self.observer, self.stop)
+        let experiment = self.experiment;
+        evaluate(&self.evaluating, &state.tensors, self.task, experiment, &self.device, self.observer, self.stop)
     }
 
     fn save(&mut self, state: &State<B>, slot: Slot) -> Result<()> {
@@ -459,26 +468,22 @@ impl<B: Kernels> Run<'_, B> {
     }
 }
 
-/// The mean soft cross entropy of a batch, and its gradient for each of the `trained` of the plan's tensors (by their
-/// indexes).
+/// The loss of a batch, and its gradient for each of the `trained` of the plan's tensors (by their indexes).
 ///
 /// # Errors
-/// A model that gives nothing.
+/// Data that do not fit the model or the loss.
 pub fn gradients<B: Kernels>(
     network: &TapedNetwork<B>,
     tensors: &[FloatTensor<B>],
     trained: &[usize],
-    inputs: Vec<(Vec<usize>, Vec<f32>)>,
-    targets: FloatTensor<B>,
+    losses: &Losses<Autodiff<B>>,
+    examples: &Examples,
     pass: &mut Pass,
     device: &B::Device,
 ) -> Result<(f64, Vec<Option<FloatTensor<B>>>)> {
-    let inputs = inputs.into_iter().map(|(dims, values)| Stream::new(tensor::<B>(values, &dims, device))).collect();
+    let inputs = examples.inputs::<B>(&network.plan().inputs, device)?;
     let taped = network.forward(inputs, tensors, trained, pass);
-    let Some(output) = taped.outputs.into_iter().next() else {
-        return Err(Failure::new("the model gives nothing to train"));
-    };
-    let loss = Autodiff::<B>::fused_softmax_cross_entropy(output.into_numbers(), Autodiff::<B>::from_inner(targets));
+    let loss = losses.of(&taped.outputs, examples)?;
     let value = f64::from(values::<B>(Autodiff::<B>::inner(loss.clone()))[0]);
     if !value.is_finite() {
         return Ok((value, Vec::new()));

@@ -266,11 +266,12 @@ impl<'a> Try<'a> {
     }
 }
 
-/// Whether two shapes differ in nothing but ones in front: a class token is `[1, 1, d]` in one checkpoint, `[1, d]` in
-/// another and `[d]` in a third.
+/// Whether two shapes differ in nothing but dims of length one, which move no number: a class token is `[1, 1, d]` in one
+/// checkpoint, `[1, d]` in another and `[d]` in a third, and a linear layer is `[out, in, 1]` where it was written as a
+/// convolution over single points (paper.md A.3).
 fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
-    let bare = |shape: &[usize]| shape.iter().copied().skip_while(|&size| size == 1).collect::<Vec<_>>();
-    bare(a) == bare(b)
+    let sizes = |shape: &'_ [usize]| shape.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
+    sizes(a) == sizes(b)
 }
 
 /// The name nearest to `wanted` by edit distance, if one is near enough to be meant.
@@ -361,6 +362,16 @@ mod tests {
         let (_dir, c) = checkpoint(&[("module.a", &[1])]);
         assert_eq!(fill_report(&wanted(&[("a", &[1])]), &c, &[]).unwrap().names[0].1, "module.a");
         assert!(fill_report(&[], &c, &[]).unwrap().names.is_empty());
+    }
+
+    /// paper.md A.1, A.3.
+    #[test]
+    fn dims_of_length_one_are_no_difference() {
+        let (_dir, c) = checkpoint(&[("cls_token", &[1, 1, 4]), ("conv.weight", &[2, 3, 1])]);
+        let fits = |of: &[(&str, &[usize])]| fill_report(&wanted(of), &c, &[]).is_ok();
+        assert!(fits(&[("cls_token", &[1, 4]), ("conv.weight", &[2, 3])]));
+        assert!(!fits(&[("conv.weight", &[3, 2])]));
+        assert!(!fits(&[("conv.weight", &[6])]));
     }
 
     #[test]
