@@ -352,7 +352,18 @@ impl Elaborator<'_> {
                     Some(data) => {
                         let fields: Vec<&str> = data.fields.iter().map(|(field, _)| field.as_str()).collect();
                         diagnostic = diagnostic.also(data.origin, format!("gives `{}`", fields.join("`, `")));
-                        diagnostic = diagnostic.did_you_mean(name, &fields, at);
+                        let inputs: Vec<&str> = data
+                            .fields
+                            .iter()
+                            .filter(|(_, ty)| !ty.is_label())
+                            .map(|(field, _)| field.as_str())
+                            .collect();
+                        diagnostic = diagnostic.did_you_mean_or(name, &inputs, at, |diagnostic| {
+                            diagnostic.help(format!(
+                                "an input is a field of the data, `{}`, or has its type written: `{name} : [3, 32, 32]`",
+                                inputs.join("` or `")
+                            ))
+                        });
                     }
                     None => {
                         diagnostic = diagnostic.help(format!("write its shape per sample: `{name} : [3, 32, 32]`"));

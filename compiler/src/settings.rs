@@ -194,7 +194,13 @@ impl Elaborator<'_> {
                         whole_at,
                         "set again here",
                     )
-                    .also(first, "first set here"),
+                    .also(first, "first set here")
+                    .help(match name {
+                        "model" => {
+                            "keep one of them; a second model of the same experiment is a `variant NAME { model = … }`"
+                        }
+                        _ => "keep one of them",
+                    }),
                 );
                 continue;
             }

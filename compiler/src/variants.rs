@@ -111,7 +111,8 @@ impl Elaborator<'_> {
                         declared.at(),
                         "defined again here",
                     )
-                    .also(first, "first defined here"),
+                    .also(first, "first defined here")
+                    .help("give one of them another name, or remove it"),
                 );
                 continue;
             }
