@@ -50,14 +50,20 @@ pub fn run(args: &Args, context: &Context) -> Exit {
     }
 }
 
-/// What there is to explain: the words of the language, and the modules of the library with a line each.
+/// What there is to explain: the words of the language, and the modules of the library with their names.
 fn everything(color: bool) -> String {
     let words: Vec<String> = vocabulary::words().map(|word| word.word.to_owned()).collect();
     let mut text = wrapped("words", &words, color) + "\n";
     for module in library::modules() {
-        let doc = module.tree().doc.clone().unwrap_or_default();
-        let first = doc.trim().lines().next().unwrap_or_default();
-        text += &format!("{}  {first}\n", Paint::Strong.on(&module.path, color));
+        let names = entries().iter().filter(|entry| entry.module().path == module.path).map(|entry| entry.name);
+        let line =
+            names.fold(String::new(), |line, name| if line.is_empty() { name.to_owned() } else { line + ", " + name });
+        let room = WIDTH.saturating_sub(module.path.len() + 2);
+        let shown = match line.char_indices().nth(room) {
+            Some((end, _)) => format!("{}, …", line[..end].rsplit_once(',').map_or("", |(names, _)| names)),
+            None => line,
+        };
+        text += &format!("{}  {shown}\n", Paint::Strong.on(&module.path, color));
     }
     text + "\n`lmvc explain vision.vit` lists a module, and `lmvc explain frozen` tells of a word or a name.\n"
 }

@@ -12,6 +12,8 @@ mod eval;
 pub(crate) use eval::is_stream;
 mod frames;
 mod habits;
+mod known;
+pub(crate) use known::{Knowledge, Known};
 mod matching;
 pub(crate) use matching::Bindings;
 mod node;
@@ -81,6 +83,14 @@ pub(crate) struct Elaborator<'a> {
     pub variant: Option<(String, Origin)>,
     /// Whether a file without a model is right: its variants have them, or it holds parts alone.
     pub needs_no_model: bool,
+    /// What is known of layers from elsewhere, and what is done with it.
+    pub knowledge: Knowledge<'a>,
+    /// What is known with this data.
+    wholes: Option<Rc<known::Wholes>>,
+    /// How many layers are in what was taken as a whole, beyond those that stand for it.
+    nodes_in_wholes: usize,
+    /// How often something was made that is no other's.
+    singular: usize,
     /// The declarations of the parts of the library that were configured, by kind and name.
     externs: HashMap<(String, String), Rc<Definition>>,
     /// What the file's `let` items are worth, by file and item.
@@ -100,8 +110,12 @@ pub(crate) struct Elaborator<'a> {
     /// What the expression is wanted for that is looked at next.
     wanted: Option<wanted::Wanted>,
     depth: usize,
+    /// The most that `depth` was.
+    most_depth: usize,
     /// Expressions and layers inside one another, at this moment.
     nested: usize,
+    /// The most that `nested` was.
+    most_nested: usize,
     /// Steps taken so far.
     steps: usize,
     /// How many may be.
@@ -120,6 +134,10 @@ impl<'a> Elaborator<'a> {
             data: None,
             variant: None,
             needs_no_model: false,
+            knowledge: Knowledge::None,
+            wholes: None,
+            nodes_in_wholes: 0,
+            singular: 0,
             externs: HashMap::new(),
             lets: HashMap::new(),
             frames: Vec::new(),
@@ -131,7 +149,9 @@ impl<'a> Elaborator<'a> {
             about: None,
             wanted: None,
             depth: 0,
+            most_depth: 0,
             nested: 0,
+            most_nested: 0,
             steps: 0,
             most_steps: {
                 let written = sources.iter().filter(|(_, source)| !source.library).map(|(_, source)| source.text.len());
@@ -226,6 +246,7 @@ impl<'a> Elaborator<'a> {
             return false;
         }
         self.nested += 1;
+        self.most_nested = self.most_nested.max(self.nested);
         self.spend(1, at)
     }
 
@@ -282,6 +303,7 @@ impl<'a> Elaborator<'a> {
 
     /// A length that only a layer tells, and that is no other's: `kept?`, then `kept_2?`, …
     pub fn fresh_length(&mut self, name: &str) -> Dim {
+        self.singular += 1;
         let count = self.lengths.entry(name.to_owned()).or_insert(0);
         *count += 1;
         Dim::varying(&if *count == 1 { name.to_owned() } else { format!("{name}_{count}") })

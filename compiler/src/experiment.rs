@@ -55,6 +55,7 @@ impl Elaborator<'_> {
     /// Elaborates what the settings say; `None` if it is wrong, with the reasons in `self.diagnostics`.
     pub(crate) fn experiment(&mut self, id: FileId, tree: &File, settings: &Settings<'_>) -> Option<Experiment> {
         self.data = settings.get("data").and_then(|data| self.dataset(data, &settings.changes("data")));
+        self.use_knowledge();
         let before = self.diagnostics.len();
         let model_at = self.model(id, settings);
         let model_is_sound = self.diagnostics.len() == before;

@@ -48,7 +48,7 @@ use lmv_grammar::ast::{File, ItemKind, Span};
 use crate::codes::Code;
 pub use crate::declared_only::DeclaredOnly;
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::Elaborator;
+use crate::elaborate::{Elaborator, Knowledge, Known};
 pub use crate::experiment::{Experiment, Field};
 use crate::files::{Files, NoFiles};
 use crate::modules::{Import, Loaded, Modules};
@@ -202,6 +202,10 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     let parts = tree.items.iter().filter(|item| is_part(&item.kind)).count();
     let parts = (settings.is_empty() && variants.is_empty() && parts > 0).then_some(parts);
     elaborator.needs_no_model = (!variants.is_empty() || parts.is_some()) && spec.which == Which::All;
+    let known = Known::default();
+    if spec.which == Which::All && !variants.is_empty() {
+        elaborator.knowledge = Knowledge::Given(&known);
+    }
     if matches!(spec.which, Which::Variant(_)) {
         findings.add(elaborator.diagnostics, None);
     } else {
@@ -223,16 +227,31 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     let mut not_yet_run = names_of(experiment.as_ref());
     let mut steps = 0;
     for (number, variant) in variants.iter().enumerate().filter(|(_, variant)| wanted(variant)) {
-        let mut elaborator = Elaborator::new(&sources, &modules);
-        elaborator.variant = Some((variant.name.clone(), variant.at));
-        let mut settings: Settings<'_> = settings.clone();
-        elaborator.lay_over(&mut settings, variant.settings, &variant.env);
-        elaborator.set_from_outside(&mut settings, &set);
-        let found = elaborator.experiment(file, &tree, &settings);
-        not_yet_run.extend(names_of(found.as_ref()));
-        if spec.which != Which::All {
-            experiment = found;
-        }
+        let elaborated = |knowledge| {
+            let mut elaborator = Elaborator::new(&sources, &modules);
+            elaborator.variant = Some((variant.name.clone(), variant.at));
+            elaborator.knowledge = knowledge;
+            let mut settings: Settings<'_> = settings.clone();
+            elaborator.lay_over(&mut settings, variant.settings, &variant.env);
+            elaborator.set_from_outside(&mut settings, &set);
+            let found = elaborator.experiment(file, &tree, &settings);
+            (elaborator, found)
+        };
+        let mut elaborator = match spec.which {
+            Which::All => {
+                let (elaborator, found) = elaborated(Knowledge::Taken(&known));
+                // What is taken as a whole is the spec's own, and was counted there.
+                not_yet_run.extend(names_of(found.as_ref()));
+                // What is wrong is found among the layers themselves.
+                if elaborator.diagnostics.is_empty() { elaborator } else { elaborated(Knowledge::None).0 }
+            }
+            Which::Base | Which::Variant(_) => {
+                let (elaborator, found) = elaborated(Knowledge::None);
+                not_yet_run.extend(names_of(found.as_ref()));
+                experiment = found;
+                elaborator
+            }
+        };
         steps += elaborator.steps();
         if steps > STEPS_OF_VARIANTS * elaborate::MOST_STEPS {
             elaborator.too_many_variants(variant);

@@ -456,7 +456,7 @@ impl Elaborator<'_> {
         let needed = self.graph.needed_for(self.graph.outputs.iter().map(|port| port.stream));
         let mut lost = Vec::new();
         for (node, needed) in self.graph.nodes.iter().zip(&needed) {
-            let trains = node.parameters.iter().any(|(_, id)| !self.graph.parameters[id.0].frozen);
+            let trains = node.parameters.iter().any(|(_, id)| self.graph.parameters[id.0].is_trained());
             if !needed && trains {
                 lost.push((node.origin, node.path.clone()));
             }

@@ -95,7 +95,7 @@ pub fn evaluate<B: Kernels>(
         }
         let examples = examples?;
         let inputs = examples.inputs::<B>(&network.plan().inputs, device)?;
-        let found = network.forward(inputs, parameters, &mut Pass { training: None });
+        let found = network.forward(inputs, parameters, &mut Pass::evaluating());
         if let Some(losses) = &losses {
             loss.add(f64::from(values::<B>(losses.of(&found, &examples)?)[0]), examples.samples as u64);
         }

@@ -19,7 +19,7 @@ use lmv_runtime::losses::{Losses, Use};
 use lmv_runtime::network::{TapedNetwork, tensor, values};
 use lmv_runtime::parameters;
 use lmv_runtime::places::Places;
-use lmv_runtime::training::engine::gradients;
+use lmv_runtime::training::engine::{Stepped, gradients};
 use lmv_runtime::training::seeds::Seeds;
 
 /// The spec of a golden folder's model; both folders hold their sizes in the shapes of the tensors.
@@ -143,10 +143,10 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
         let losses = Losses::new(&loss(), &plan.outputs, Use::Training).expect("a loss that runs");
         let trained: Vec<usize> = plan.trained().map(|(index, _)| index).collect();
         let step = |parameters: &[_]| {
-            gradients::<Flex>(&network, parameters, &trained, &losses, &examples, &mut Pass { training: None }, &device)
+            gradients::<Flex>(&network, parameters, &trained, &losses, &examples, &mut Pass::evaluating(), &device)
                 .expect("the model gives something")
         };
-        let (loss, found) = step(&parameters);
+        let Stepped { loss, gradients: found, .. } = step(&parameters);
         assert!((loss - f64::from(read(&cases, "loss").values[0])).abs() <= 1e-4, "{}: loss {loss}", golden.display());
         let file = lmv_runtime::weights::Checkpoint::open(&cases).expect("the cases open");
         let mut compared = 0;
@@ -174,7 +174,7 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
             })
             .collect();
         for (number, expected) in expected.iter().enumerate() {
-            let (loss, found) = step(&parameters);
+            let Stepped { loss, gradients: found, .. } = step(&parameters);
             assert!((loss - f64::from(*expected)).abs() <= 2e-4, "{}: step {number}: {loss}", golden.display());
             for ((&i, gradient), (m, v)) in trained.iter().zip(found).zip(&mut moments) {
                 let decay = if plan.tensors[i].shape.0.len() > 1 { 0.05 } else { 0.0 };

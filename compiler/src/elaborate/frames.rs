@@ -14,7 +14,8 @@ use crate::source::Origin;
 use crate::value::Definition;
 
 /// Definitions nested deeper than this are taken for a recursion that does not end.
-const DEEPEST: usize = 96;
+pub(super) const DEEPEST: usize = 96;
+
 /// A definition being elaborated, and the place that called for it.
 pub(super) struct Frame {
     pub name: String,
@@ -98,6 +99,7 @@ impl Elaborator<'_> {
             return None;
         }
         self.depth += 1;
+        self.most_depth = self.most_depth.max(self.depth);
         self.frames.push(frame);
         let value = body(self);
         self.frames.pop();

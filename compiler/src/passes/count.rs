@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use lmv_grammar::ast::{Fact, ItemKind};
 
-use crate::graph::{Graph, Parameter, StreamId};
+use crate::graph::{Graph, Kind, Parameter, StreamId};
 use crate::library;
 use crate::plan::{Node, Plan, SPLIT};
 use crate::recipe::Recipe;
@@ -63,7 +63,8 @@ impl<'a> Counter<'a> {
             sum.flops += node.flops.unwrap_or(0.0);
             sum.flops_unknown |= node.flops.is_none() && self.costly.contains(node.layer.as_str());
         }
-        for parameter in parameters.iter().map(|&id| &self.graph.parameters[id]) {
+        let parameters = parameters.iter().map(|&id| &self.graph.parameters[id]);
+        for parameter in parameters.filter(|parameter| parameter.kind == Kind::Weight) {
             let side = if parameter.frozen { &mut sum.frozen } else { &mut sum.trained };
             match parameter.shape.count() {
                 Some(count) => *side += count as f64,
@@ -77,7 +78,7 @@ impl<'a> Counter<'a> {
 /// How many numbers of some parameters are trained and how many are frozen, as far as sizes are known.
 pub fn parameter_counts<'p>(parameters: impl IntoIterator<Item = &'p Parameter>) -> (i64, i64) {
     let (mut trained, mut frozen) = (0i64, 0i64);
-    for parameter in parameters {
+    for parameter in parameters.into_iter().filter(|parameter| parameter.kind == Kind::Weight) {
         let count = parameter.shape.count().unwrap_or(0);
         let sum = if parameter.frozen { &mut frozen } else { &mut trained };
         *sum = sum.saturating_add(count);

@@ -12,7 +12,7 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::FloatTensor;
 use burn_autodiff::Autodiff;
 use lmv_compiler::passes::Passes;
-use lmv_compiler::plan::Plan;
+use lmv_compiler::plan::{Plan, TensorId};
 use lmv_compiler::{Experiment, Recipe};
 use serde_json::{Map, Value, json};
 
@@ -212,6 +212,9 @@ fn restore<B: Kernels>(state: &mut State<B>, store: &CheckpointStore, plan: &Pla
             trained.average = Some(find(loaded.ema.as_deref().unwrap_or_default(), path)?);
         }
     }
+    for (index, buffer) in plan.updated() {
+        state.tensors[index] = find(&loaded.model, &buffer.path)?;
+    }
     let saved = loaded.state;
     state.epoch = saved.epoch;
     state.step_in_epoch = saved.step_in_epoch;
@@ -323,9 +326,9 @@ impl<B: Kernels> Run<'_, B> {
     fn step(&mut self, state: &mut State<B>, examples: Examples) -> Result<(usize, f64, f64)> {
         let samples = examples.samples;
         let lr = self.schedule.lr(self.optimizer.lr, state.epoch, state.step_in_epoch, self.steps_per_epoch);
-        let mut pass = Pass { training: Some(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch)) };
+        let mut pass = Pass::training(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch));
         let indices: Vec<usize> = state.trained.iter().map(|trained| trained.index).collect();
-        let (value, mut found) =
+        let Stepped { loss: value, gradients: mut found, updates } =
             gradients(&self.network, &state.tensors, &indices, &self.losses, &examples, &mut pass, &self.device)?;
         if !value.is_finite() {
             return Err(Failure::new(format!(
@@ -342,6 +345,9 @@ impl<B: Kernels> Run<'_, B> {
         }
         if let Some(limit) = self.clip {
             self.clip_to(&mut found, limit, state)?;
+        }
+        for (buffer, value) in updates {
+            state.tensors[buffer.0] = value;
         }
         // A step number beyond u32 would take centuries.
         let step = u32::try_from(state.global_step + 1).unwrap_or(u32::MAX);
@@ -437,8 +443,9 @@ impl<B: Kernels> Run<'_, B> {
             Tensor::new(name, dims, values::<B>(tensor.clone()))
         };
         let path = |trained: &Trained<B>| plan.tensors[trained.index].path.clone();
-        let model: Vec<_> =
-            state.trained.iter().map(|trained| named(path(trained), &state.tensors[trained.index])).collect();
+        let buffers = plan.updated().map(|(index, buffer)| named(buffer.path.clone(), &state.tensors[index]));
+        let trained = state.trained.iter().map(|trained| named(path(trained), &state.tensors[trained.index]));
+        let model: Vec<_> = trained.chain(buffers).collect();
         let optimizer: Vec<_> = state
             .trained
             .iter()
@@ -468,6 +475,16 @@ impl<B: Kernels> Run<'_, B> {
     }
 }
 
+/// What a batch says of a model.
+pub struct Stepped<B: Kernels> {
+    /// The loss.
+    pub loss: f64,
+    /// Its gradient for each of the tensors that were asked for; none at all where the loss is not finite.
+    pub gradients: Vec<Option<FloatTensor<B>>>,
+    /// The buffers that the step changes, with their values for the next one.
+    pub updates: Vec<(TensorId, FloatTensor<B>)>,
+}
+
 /// The loss of a batch, and its gradient for each of the `trained` of the plan's tensors (by their indexes).
 ///
 /// # Errors
@@ -480,17 +497,17 @@ pub fn gradients<B: Kernels>(
     examples: &Examples,
     pass: &mut Pass,
     device: &B::Device,
-) -> Result<(f64, Vec<Option<FloatTensor<B>>>)> {
+) -> Result<Stepped<B>> {
     let inputs = examples.inputs::<B>(&network.plan().inputs, device)?;
     let taped = network.forward(inputs, tensors, trained, pass);
     let loss = losses.of(&taped.outputs, examples)?;
     let value = f64::from(values::<B>(Autodiff::<B>::inner(loss.clone()))[0]);
     if !value.is_finite() {
-        return Ok((value, Vec::new()));
+        return Ok(Stepped { loss: value, gradients: Vec::new(), updates: Vec::new() });
     }
     let mut gradients = Autodiff::<B>::backward(loss);
     let found = taped.leaves.iter().map(|leaf| Autodiff::<B>::grad_remove(leaf, &mut gradients)).collect();
-    Ok((value, found))
+    Ok(Stepped { loss: value, gradients: found, updates: taped.updates })
 }
 
 /// decay · average + (1 - decay) · parameter (timm's ModelEma, paper.md §3.3).
