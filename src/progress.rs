@@ -107,7 +107,7 @@ impl Progress {
         // The less it matters, the further to the right, where a narrow terminal cuts it off.
         if epoch.steps > 1 && spent > 0.0 {
             let left = self.steps_per_epoch.saturating_sub(step) as f64 * spent / (epoch.steps - 1) as f64;
-            message += &format!("  {} left  {} images/s", duration(left), si(epoch.samples as f64 / spent));
+            message += &format!("  {} left  {} samples/s", duration(left), si(epoch.samples as f64 / spent));
         }
         message += &format!("  lr {lr:.2e}");
         if let Some(bar) = &self.bar {

@@ -5,12 +5,14 @@
 //! With the paths of other builds of this program behind `--`, they are measured in turn with it, a column each.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use lmv_compiler::{Spec, Which, check};
+
+#[path = "../tests/spec_files/mod.rs"]
+mod spec_files;
 
 /// How often each spec is checked.
 const ROUNDS: usize = 15;
@@ -70,25 +72,11 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 /// The specs by path, and those of some hundred to some ten thousand layers that are written out here.
 fn specs() -> BTreeMap<String, String> {
-    let mut specs = BTreeMap::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
-    collect(&folder, "specs", &mut specs);
+    let mut specs = spec_files::spec_files();
     for layers in [500, 5_000, 50_000] {
         specs.insert(format!("a pipe of {layers} layers"), long(layers));
     }
     specs
-}
-
-fn collect(folder: &Path, name: &str, into: &mut BTreeMap<String, String>) {
-    for entry in fs::read_dir(folder).expect("specs/ is part of the repository") {
-        let entry = entry.expect("specs/ can be listed");
-        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            collect(&entry.path(), &name, into);
-        } else if name.ends_with(".lmv") {
-            into.insert(name, fs::read_to_string(entry.path()).expect("a spec is text"));
-        }
-    }
 }
 
 /// One pipe of so many layers, each written out.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::library::NameTable;
 use crate::shape::{Dim, Shape};
 use crate::source::Origin;
 
@@ -32,6 +33,9 @@ pub struct Graph {
     pub streams: Vec<Stream>,
     /// Every parameter.
     pub parameters: Vec<Parameter>,
+    /// How checkpoints call them, as the spec and its imports say; the library has tables of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<NameTable>,
 }
 
 /// A named stream.

@@ -40,7 +40,7 @@ mod value;
 mod variants;
 pub mod vocabulary;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lmv_grammar::ast::{File, ItemKind, Span};
@@ -275,14 +275,27 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
             (label.origin.file != file, label.origin.file, label.origin.span.start)
         })
     });
-    let experiment = experiment.filter(|_| diagnostics.is_empty());
+    let experiment = experiment.filter(|_| diagnostics.is_empty()).map(|mut experiment| {
+        let imported = imports.iter().filter_map(|import| trees.get(&import.file).map(|tree| (import.file, tree)));
+        let files: BTreeMap<FileId, &Arc<File>> = imported.collect();
+        let own = std::iter::once(&tree).chain(files.into_values());
+        experiment.graph.names = own.flat_map(|tree| library::tables_in(tree)).collect();
+        experiment
+    });
     let not_yet_run = not_yet_run.into_iter().collect();
     Compiled { sources, file, variants: names, diagnostics, experiment, parts, not_yet_run, tree, imports }
 }
 
 /// Whether an item is something that other files can use.
 fn is_part(item: &ItemKind) -> bool {
-    matches!(item, ItemKind::Let { .. } | ItemKind::Define { .. } | ItemKind::Recipe { .. } | ItemKind::Llm { .. })
+    matches!(
+        item,
+        ItemKind::Let { .. }
+            | ItemKind::Define { .. }
+            | ItemKind::Recipe { .. }
+            | ItemKind::Llm { .. }
+            | ItemKind::Names { .. }
+    )
 }
 
 fn names_of(experiment: Option<&Experiment>) -> BTreeSet<String> {

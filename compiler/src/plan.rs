@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::graph::{Graph, Kind, Parameter, ParameterId, Port, Stream, StreamId, needed_nodes};
+use crate::library::NameTable;
 use crate::shape::Shape;
 
 /// An index into [`Plan::tensors`].
@@ -34,6 +35,9 @@ pub struct Plan {
     pub tensors: Vec<Tensor>,
     /// The parameters of the graph under their ids: what weights fill and checkpoints hold.
     pub parameters: Vec<Parameter>,
+    /// How checkpoints call them, as the spec says; as in the graph.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<NameTable>,
 }
 
 /// One layer at work.
@@ -161,6 +165,7 @@ impl Plan {
             streams: graph.streams.clone(),
             tensors: tensors.collect(),
             parameters: graph.parameters.clone(),
+            names: graph.names.clone(),
         }
     }
 

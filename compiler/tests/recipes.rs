@@ -1,27 +1,17 @@
 //! The numbers of the paper's recipes, as paper.md tells them, in the specs that train by them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use lmv_compiler::config::Config;
 use lmv_compiler::{Spec, Which, check};
 
-/// Every spec of a folder of `specs/` by its path.
-fn specs(folder: &str) -> BTreeMap<String, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(folder);
-    let files = fs::read_dir(path).expect("a folder of specs/").map(|file| file.expect("a file").path());
-    files
-        .map(|file| {
-            let name = file.file_name().expect("it has a name").to_string_lossy().into_owned();
-            (format!("specs/{folder}/{name}"), fs::read_to_string(file).expect("a spec is text"))
-        })
-        .collect()
-}
+mod spec_files;
+
+use spec_files::spec_files;
 
 /// A recipe as lines: `optimizer.adamw.lr = 0.001`. Parts of a list are told apart by their places, `augment.2.…`.
 fn lines(folder: &str, spec: &str, variant: &str) -> BTreeSet<String> {
-    let files = specs(folder);
+    let files = spec_files();
     let name = format!("specs/{folder}/{spec}.lmv");
     let which = if variant.is_empty() { Which::Base } else { Which::Variant(variant) };
     let compiled = check(&Spec { name: &name, text: &files[&name], files: &files, overrides: &[], which });

@@ -1,28 +1,12 @@
 //! Every spec in `specs/` checks clean, with all its variants, and comes out the size that the paper's models have.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 use lmv_compiler::{Compiled, Experiment, Spec, Which, check};
 
-/// The text of every spec by its path, `specs/imagenet/table1.lmv`.
-fn specs() -> BTreeMap<String, String> {
-    fn collect(folder: &Path, name: &str, into: &mut BTreeMap<String, String>) {
-        for entry in fs::read_dir(folder).expect("specs/ is part of the repository") {
-            let entry = entry.expect("specs/ can be listed");
-            let name = format!("{name}/{}", entry.file_name().to_string_lossy());
-            if entry.path().is_dir() {
-                collect(&entry.path(), &name, into);
-            } else if name.ends_with(".lmv") {
-                into.insert(name, fs::read_to_string(entry.path()).expect("a spec is text"));
-            }
-        }
-    }
-    let mut all = BTreeMap::new();
-    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs"), "specs", &mut all);
-    all
-}
+mod spec_files;
+
+use spec_files::spec_files as specs;
 
 fn checked(all: &BTreeMap<String, String>, name: &str, which: Which<'_>) -> Compiled {
     check(&Spec { name, text: &all[name], files: all, overrides: &[], which })

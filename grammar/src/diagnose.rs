@@ -407,6 +407,7 @@ fn word_of(rule: Rule) -> Option<&'static str> {
         | Rule::postfix
         | Rule::paren
         | Rule::arg => "an expression",
+        Rule::kept => "`nothing`, `inputs`, `inputs_for_parameters` or `outputs`",
         Rule::string | Rule::names_pair => "a string",
         Rule::op | Rule::kw_with | Rule::kw_as | Rule::dim_op => "an operator",
         Rule::name

@@ -15,6 +15,7 @@ pub mod error;
 pub mod evaluation;
 pub mod events;
 pub mod examples;
+pub mod generation;
 pub mod inference;
 pub mod init;
 pub mod kernels;

@@ -208,7 +208,7 @@ impl Elaborator<'_> {
     /// none of them depends on: that is a mistake, which is found among the layers themselves.
     fn outputs_of(&self, first: usize, takes: &[StreamId], output: &Value) -> Option<Vec<Output>> {
         let nodes = &self.graph.nodes[first..];
-        let is_trained = |node: &Node| {
+        let trained_in = |node: &Node| {
             let trained = |id: &ParameterId| self.graph.parameters[id.0].is_trained();
             node.parameters.iter().map(|(_, id)| *id).find(trained)
         };
@@ -221,7 +221,7 @@ impl Elaborator<'_> {
                 if node.outputs.iter().any(|stream| wanted.contains(stream)) {
                     *reached = true;
                     wanted.extend(&node.inputs);
-                    trained = trained.or_else(|| is_trained(node));
+                    trained = trained.or_else(|| trained_in(node));
                 }
             }
             outputs.push(Output {
@@ -230,7 +230,7 @@ impl Elaborator<'_> {
                 trained: trained.map(|id| self.graph.parameters[id.0].clone()),
             });
         }
-        let lost = nodes.iter().zip(&reached).any(|(node, reached)| !reached && is_trained(node).is_some());
+        let lost = nodes.iter().zip(&reached).any(|(node, reached)| !reached && trained_in(node).is_some());
         (!lost).then_some(outputs)
     }
 

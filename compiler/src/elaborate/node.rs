@@ -65,7 +65,12 @@ impl Elaborator<'_> {
         for fact in facts {
             match fact {
                 // Held against the arguments where they were given; told of when it is to run.
-                Fact::Require { .. } | Fact::NotYetRun(_) | Fact::Means(_) => {}
+                Fact::Require { .. }
+                | Fact::NotYetRun(_)
+                | Fact::Means(_)
+                | Fact::Keeps(_)
+                | Fact::Gain(_)
+                | Fact::Shift(_) => {}
                 Fact::Flops(expr) => {
                     let rest = bindings.rest.as_ref().map_or(Some(1), |rest| Shape(rest.clone()).count());
                     let rest = rest.map_or_else(|| Value::Dim(Dim::named("rest")), Value::int);

@@ -145,11 +145,8 @@ impl Loader<'_> {
     /// What only the library declares.
     fn of_the_library_alone(&mut self, file: FileId, tree: &File) {
         for item in &tree.items {
-            let (name, why) = match &item.kind {
-                ItemKind::Extern { name, .. } => (name, "an `extern` is run by a part of lmvc in Rust"),
-                ItemKind::Names { name, .. } => (name, "tables of checkpoint names are part of the library"),
-                _ => continue,
-            };
+            let ItemKind::Extern { name, .. } = &item.kind else { continue };
+            let why = "an `extern` is run by a part of lmvc in Rust";
             let at = Origin { file, span: name.span };
             self.diagnostics.push(
                 Diagnostic::error(Code::NotALayer, format!("a spec cannot declare `{}`", name.text), at, why)

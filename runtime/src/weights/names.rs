@@ -47,9 +47,11 @@ impl NameMap {
         self.pairs.iter().filter_map(move |(pattern, target)| Some(fill(target, &matched(pattern, ours)?)))
     }
 
-    /// The first of [`Self::candidates`] that the checkpoint has.
-    fn found(&self, ours: &str, checkpoint: &Checkpoint) -> Option<String> {
-        self.candidates(ours).find(|theirs| checkpoint.contains(theirs))
+    /// The first pair that leads to a name that the checkpoint has, by its place in the table, and that name.
+    fn found(&self, ours: &str, checkpoint: &Checkpoint) -> Option<(usize, String)> {
+        let each = self.pairs.iter().enumerate();
+        let mut names = each.filter_map(|(at, (pattern, target))| Some((at, fill(target, &matched(pattern, ours)?))));
+        names.find(|(_, theirs)| checkpoint.contains(theirs))
     }
 }
 
@@ -177,13 +179,16 @@ pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap])
 struct Try<'a> {
     map: &'a NameMap,
     names: Vec<Option<String>>,
+    /// By which pair of the map each was found.
+    pairs: Vec<Option<usize>>,
     found: usize,
     fitting: usize,
 }
 
 impl<'a> Try<'a> {
     fn of(map: &'a NameMap, wanted: &[Wanted], checkpoint: &Checkpoint) -> Self {
-        let names: Vec<Option<String>> = wanted.iter().map(|w| map.found(&w.name, checkpoint)).collect();
+        let (pairs, names): (Vec<Option<usize>>, Vec<Option<String>>) =
+            wanted.iter().map(|w| map.found(&w.name, checkpoint).unzip()).unzip();
         let fits = |(w, theirs): &(&Wanted, &Option<String>)| {
             theirs
                 .as_deref()
@@ -192,15 +197,16 @@ impl<'a> Try<'a> {
         };
         let found = names.iter().flatten().count();
         let fitting = wanted.iter().zip(&names).filter(fits).count();
-        Self { map, names, found, fitting }
+        Self { map, names, pairs, found, fitting }
     }
 
-    /// Two of ours that the map would fill by one of theirs.
+    /// Two of ours that one pair of the map would fill by one of theirs. Two pairs may: a model's scores are often its
+    /// embedding once more.
     fn shared<'t>(&'t self, wanted: &'t [Wanted]) -> Option<([&'t str; 2], &'t str)> {
-        let mut first: BTreeMap<&str, &str> = BTreeMap::new();
-        for (w, theirs) in wanted.iter().zip(&self.names) {
+        let mut first: BTreeMap<(Option<usize>, &str), &str> = BTreeMap::new();
+        for ((w, theirs), pair) in wanted.iter().zip(&self.names).zip(&self.pairs) {
             if let Some(theirs) = theirs.as_deref()
-                && let Some(before) = first.insert(theirs, &w.name)
+                && let Some(before) = first.insert((*pair, theirs), &w.name)
             {
                 return Some(([before, &w.name], theirs));
             }
