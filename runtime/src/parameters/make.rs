@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use burn::tensor::ops::FloatTensor;
-use lmv_compiler::graph::{Parameter, ParameterId};
+use lmv_compiler::graph::Parameter;
 use lmv_compiler::plan::{Plan, Value};
 use rayon::prelude::*;
 
@@ -118,6 +118,8 @@ fn product(matrix: &[f32], vector: &[f32]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use lmv_compiler::graph::ParameterId;
+
     use super::*;
 
     fn parameter(id: usize) -> Value {
