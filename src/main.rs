@@ -15,6 +15,7 @@ mod device;
 mod eval;
 mod explain;
 mod fmt;
+mod generate;
 mod infer;
 mod locate;
 mod memory;
@@ -53,6 +54,7 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Infer(infer::Args),
+    Generate(generate::Args),
     Data(data::Args),
     Build(build::Args),
     Explain(explain::Args),
@@ -89,6 +91,7 @@ fn run() -> Exit {
         Command::Train(args) => train::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
         Command::Infer(args) => infer::run(args, &context),
+        Command::Generate(args) => generate::run(args, &context),
         Command::Data(args) => data::run(args, &context),
         Command::Build(args) => build::run(args, &context),
         Command::Explain(args) => explain::run(args, &context),

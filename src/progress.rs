@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lmv_runtime::events::{Event, Observer};
+use lmv_runtime::metrics::{Reading, reading};
 
 use crate::context::{Context, Message, MessageFormat, Paint};
 use crate::units::{duration, si};
@@ -106,7 +107,7 @@ impl Progress {
         // The less it matters, the further to the right, where a narrow terminal cuts it off.
         if epoch.steps > 1 && spent > 0.0 {
             let left = self.steps_per_epoch.saturating_sub(step) as f64 * spent / (epoch.steps - 1) as f64;
-            message += &format!("  {} left  {} images/s", duration(left), si(epoch.samples as f64 / spent));
+            message += &format!("  {} left  {} samples/s", duration(left), si(epoch.samples as f64 / spent));
         }
         message += &format!("  lr {lr:.2e}");
         if let Some(bar) = &self.bar {
@@ -224,9 +225,12 @@ pub fn by_name(metrics: &[(String, f64)]) -> Map<String, Value> {
     metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
 }
 
-/// A metric's value with its unit: shares are in percent, a loss has none.
+/// A metric's value with its unit: shares are in percent, a loss and the like have none.
 pub fn measured(name: &str, value: f64) -> String {
-    if name.ends_with("loss") { format!("{value:.4}") } else { format!("{value:.2} %") }
+    match reading(name) {
+        Reading::Percent => format!("{value:.2} %"),
+        Reading::Less => format!("{value:.4}"),
+    }
 }
 
 #[cfg(test)]

@@ -255,7 +255,11 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             }
             context.remark(&format!("\ndone: {measured}"));
             if let (Some((best, epoch)), Some((name, _))) = (best, metrics.first()) {
-                context.remark(&format!("best {name}: {best:.2} % after epoch {}", epoch + 1));
+                context.remark(&format!(
+                    "best {name}: {} after epoch {}",
+                    crate::progress::measured(name, best),
+                    epoch + 1
+                ));
             }
             context.remark(&format!("the run is in {run}"));
             context.remark(&format!(

@@ -70,7 +70,7 @@ fn a_spec_is_checked_with_its_files_and_variants() {
     // The paths begin at the file, wherever lmvc is run.
     assert_eq!(succeeds(&here.join("specs"), &["check", "../table.lmv", "base.lmv"]).lines().count(), 1);
     write(here, "sizes.lmv", "let width = 33\n");
-    let said = ["E0302", "specs/base.lmv:3:22", "1 spec with 5 variants checked: 1 error\n"];
+    let said = ["E0302", "specs/base.lmv:3:79", "1 spec with 5 variants checked: 1 error\n"];
     fails(here, &["check", "table.lmv"], 1, &said);
 }
 

@@ -126,6 +126,8 @@ impl Config {
                 "group" => "a group of parameters",
                 "scale" => "a factor on a learning rate",
                 "views" => "views of a sample",
+                "clip" => "a way of clipping gradients",
+                "momentum" => "a momentum of batch norms",
                 _ => "a configured part",
             },
         }

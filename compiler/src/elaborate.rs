@@ -10,10 +10,16 @@ mod calls;
 mod definitions;
 mod eval;
 pub(crate) use eval::is_stream;
+mod frames;
+mod habits;
+mod known;
+pub(crate) use known::{Knowledge, Known};
 mod matching;
 pub(crate) use matching::Bindings;
 mod node;
 mod signature;
+mod wanted;
+pub(crate) use wanted::Kind;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +27,7 @@ use std::rc::Rc;
 
 use lmv_grammar::ast::Span;
 
+use self::frames::Frame;
 use crate::codes::Code;
 use crate::config::Call;
 use crate::diagnostic::{Diagnostic, Label};
@@ -30,8 +37,6 @@ use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin, Sources};
 use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, Sharing, StreamValue, Value};
 
-/// Definitions nested deeper than this are taken for a recursion that does not end.
-const DEEPEST: usize = 96;
 /// More nodes than this do not fit any machine; the graph of the largest paper model has some hundreds.
 const MOST_NODES: usize = 100_000;
 /// Values and layers inside one another beyond this are refused: every later step descends them, on a stack of 2 MiB.
@@ -51,12 +56,6 @@ pub(crate) const MOST_ERRORS: usize = 100;
 pub(crate) struct Place {
     pub env: EnvRef,
     pub scope: ScopeRef,
-}
-
-/// A definition being elaborated, and the place that called for it.
-struct Frame {
-    name: String,
-    called: Origin,
 }
 
 /// Which weights fill what is below a mark.
@@ -84,6 +83,14 @@ pub(crate) struct Elaborator<'a> {
     pub variant: Option<(String, Origin)>,
     /// Whether a spec without a model is right, because its variants have them.
     pub variants_only: bool,
+    /// What is known of layers from elsewhere, and what is done with it.
+    pub knowledge: Knowledge<'a>,
+    /// What is known with this data.
+    wholes: Option<Rc<known::Wholes>>,
+    /// How many layers are in what was taken as a whole, beyond those that stand for it.
+    nodes_in_wholes: usize,
+    /// How often something was made that is no other's.
+    singular: usize,
     /// The declarations of the parts of the library that were configured, by kind and name.
     externs: HashMap<(String, String), Rc<Definition>>,
     /// What the file's `let` items are worth, by file and item.
@@ -98,9 +105,17 @@ pub(crate) struct Elaborator<'a> {
     pub by_meaning: bool,
     /// Whether a definition is being checked whose arguments are not known.
     symbolic: bool,
+    /// The name that the mistake is about which is reported next.
+    about: Option<String>,
+    /// What the expression is wanted for that is looked at next.
+    wanted: Option<wanted::Wanted>,
     depth: usize,
+    /// The most that `depth` was.
+    most_depth: usize,
     /// Expressions and layers inside one another, at this moment.
     nested: usize,
+    /// The most that `nested` was.
+    most_nested: usize,
     /// Steps taken so far.
     steps: usize,
     /// How many may be.
@@ -119,6 +134,10 @@ impl<'a> Elaborator<'a> {
             data: None,
             variant: None,
             variants_only: false,
+            knowledge: Knowledge::None,
+            wholes: None,
+            nodes_in_wholes: 0,
+            singular: 0,
             externs: HashMap::new(),
             lets: HashMap::new(),
             frames: Vec::new(),
@@ -127,8 +146,12 @@ impl<'a> Elaborator<'a> {
             lengths: HashMap::new(),
             by_meaning: false,
             symbolic: false,
+            about: None,
+            wanted: None,
             depth: 0,
+            most_depth: 0,
             nested: 0,
+            most_nested: 0,
             steps: 0,
             most_steps: {
                 let written = sources.iter().filter(|(_, source)| !source.library).map(|(_, source)| source.text.len());
@@ -150,13 +173,19 @@ impl<'a> Elaborator<'a> {
         // The innermost place of the user's own: the `residual(…)` in a block, not each use of the block.
         let outside = self.frames.iter().rposition(|frame| !self.sources.get(frame.called.file).library);
         let mut at = primary;
+        let about = self.about.take();
         if let (true, Some(index)) = (in_library, outside) {
+            let argument = self.argument_behind(about.as_deref(), primary, index);
             let frame = &self.frames[index];
-            at = frame.called;
             diagnostic.labels[0].primary = false;
-            let message = format!("in this `{}`: {}", frame.name, diagnostic.labels[0].message);
-            diagnostic.labels[0].message = "here".to_owned();
-            diagnostic.labels.insert(0, Label { origin: frame.called, message, primary: true });
+            let reason = std::mem::replace(&mut diagnostic.labels[0].message, "here".to_owned());
+            let (origin, message) = match argument {
+                Some((name, written)) => (written, format!("`{name}` of `{}`: {reason}", frame.name)),
+                None => (frame.called, format!("in this `{}`: {reason}", frame.name)),
+            };
+            // What follows from it is at the same call, and would be told again.
+            at = frame.called;
+            diagnostic.labels.insert(0, Label { origin, message, primary: true });
             diagnostic
                 .suggestions
                 .retain(|suggestion| suggestion.edits.iter().all(|edit| !self.sources.get(edit.origin.file).library));
@@ -178,6 +207,12 @@ impl<'a> Elaborator<'a> {
         }
         self.stopped |= self.diagnostics.len() >= MOST_ERRORS;
         Value::Error
+    }
+
+    /// The same of a mistake about what `name` stands for, which is shown at the argument that it comes from.
+    fn report_about(&mut self, name: Option<&str>, diagnostic: Diagnostic) -> Value {
+        self.about = name.map(str::to_owned);
+        self.report(diagnostic)
     }
 
     /// The declaration of a part of the library that was configured.
@@ -211,6 +246,7 @@ impl<'a> Elaborator<'a> {
             return false;
         }
         self.nested += 1;
+        self.most_nested = self.most_nested.max(self.nested);
         self.spend(1, at)
     }
 
@@ -267,6 +303,7 @@ impl<'a> Elaborator<'a> {
 
     /// A length that only a layer tells, and that is no other's: `kept?`, then `kept_2?`, …
     pub fn fresh_length(&mut self, name: &str) -> Dim {
+        self.singular += 1;
         let count = self.lengths.entry(name.to_owned()).or_insert(0);
         *count += 1;
         Dim::varying(&if *count == 1 { name.to_owned() } else { format!("{name}_{count}") })
@@ -277,38 +314,6 @@ impl<'a> Elaborator<'a> {
         let id = self.stream(shape, classes);
         self.graph.inputs.push(crate::graph::Port { name: name.to_owned(), stream: id });
         Value::Stream(StreamValue { id, made: Rc::new(Made { origin, width: None, input: true }) })
-    }
-
-    /// Runs `body` inside the definition `name` that was called at `called`.
-    pub(crate) fn framed<T>(&mut self, name: &str, called: Origin, body: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        if self.stopped {
-            return None;
-        }
-        if self.depth >= DEEPEST {
-            // What stands here need not be what goes round: `linear` in a layer that calls itself does not.
-            let count = |name: &str| self.frames.iter().filter(|frame| frame.name == name).count();
-            let round = self
-                .frames
-                .iter()
-                .rev()
-                .find(|frame| count(&frame.name) > 1 && !self.sources.get(frame.called.file).library);
-            let (name, called) = round.map_or((name, called), |frame| (frame.name.as_str(), frame.called));
-            let diagnostic = Diagnostic::error(
-                Code::Recursion,
-                format!("`{name}` never comes to an end"),
-                called,
-                "this leads back to itself",
-            )
-            .help("a model has a size that stands in the file; `repeat(12) { … }` makes twelve layers, one after the other");
-            self.stop(diagnostic);
-            return None;
-        }
-        self.depth += 1;
-        self.frames.push(Frame { name: name.to_owned(), called });
-        let value = body(self);
-        self.frames.pop();
-        self.depth -= 1;
-        Some(value)
     }
 
     /// Runs `body` under one more mark.

@@ -9,11 +9,10 @@ use crate::codes::Code;
 use crate::config::{Call, Config};
 use crate::declared_only::{self, DeclaredOnly};
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::{Elaborator, Place};
+use crate::elaborate::{Elaborator, Kind, Place};
 use crate::graph::{Graph, Port};
 use crate::library;
 use crate::measures::Measure;
-use crate::near::nearest;
 use crate::recipe::Recipe;
 use crate::settings::{Change, Model, Setting, Settings};
 use crate::shape::{Dim, Shape};
@@ -56,6 +55,7 @@ impl Elaborator<'_> {
     /// Elaborates what the settings say; `None` if it is wrong, with the reasons in `self.diagnostics`.
     pub(crate) fn experiment(&mut self, id: FileId, tree: &File, settings: &Settings<'_>) -> Option<Experiment> {
         self.data = settings.get("data").and_then(|data| self.dataset(data, &settings.changes("data")));
+        self.use_knowledge();
         let before = self.diagnostics.len();
         let model_at = self.model(id, settings);
         let model_is_sound = self.diagnostics.len() == before;
@@ -122,6 +122,7 @@ impl Elaborator<'_> {
 
     fn dataset(&mut self, data: &Setting<'_>, changes: &[Change<'_>]) -> Option<Rc<Data>> {
         let at = data.at();
+        self.want(Kind::Part("dataset"), data.value, data.env.file);
         let value = self.eval(data.value, &Place { env: data.env.clone(), scope: Scope::root() });
         let mut call = self.part("dataset", "`data` is a dataset", value, at)?;
         let definition = self.extern_of(&call)?;
@@ -143,9 +144,10 @@ impl Elaborator<'_> {
                     *part_at,
                     "not one of its arguments",
                 );
-                let diagnostic = match nearest(part, known.iter().copied()) {
-                    Some(_) if *part_at != to.at() => diagnostic.did_you_mean(part, &known, *part_at),
-                    _ => diagnostic.note(format!("it takes `{}`", known.join("`, `"))),
+                let takes = |diagnostic: Diagnostic| diagnostic.note(format!("it takes `{}`", known.join("`, `")));
+                let diagnostic = match *part_at != to.at() {
+                    true => diagnostic.did_you_mean_or(part, &known, *part_at, takes),
+                    false => takes(diagnostic),
                 };
                 self.report(diagnostic.also(at, "stands here"));
                 return None;
@@ -243,6 +245,7 @@ impl Elaborator<'_> {
                         if streams.len() == 1 { streams.remove(0) } else { Value::Tuple(streams) }
                     }
                 };
+                self.want(Kind::Layer, expr, env.file);
                 let layer = self.eval(expr, &place);
                 self.step(layer, input, &place, at)
             }
@@ -380,6 +383,7 @@ impl Elaborator<'_> {
             };
             for item in items {
                 let at = Origin { file, span: item.span };
+                self.want(Kind::Part("metric"), &item, file);
                 let value = self.eval(&item, &place);
                 if let Some(call) = self.part("metric", "`eval` lists metrics", value, at) {
                     measures.push(Measure { call, at, output: output.clone() });

@@ -74,6 +74,18 @@ pub(crate) fn normal(path: &str) -> String {
     parts.join("/")
 }
 
+/// The path that leads from the file `from` to the file `to`, as a `use` has it: `./parts/wide.lmv`.
+pub(crate) fn between(from: &str, to: &str) -> String {
+    let (from, to) = (normal(from), normal(to));
+    let folders: Vec<&str> = from.split('/').collect();
+    let parts: Vec<&str> = to.split('/').collect();
+    let most = folders.len().min(parts.len()) - 1;
+    let common = folders.iter().zip(&parts).take(most).take_while(|(a, b)| a == b).count();
+    let up = folders.len() - 1 - common;
+    let begin = if up == 0 { "./".to_owned() } else { "../".repeat(up) };
+    format!("{begin}{}", parts[common..].join("/"))
+}
+
 /// Names for copies of files in one folder: each its own file name, with a number where two are alike.
 pub(crate) fn names_apart<'p>(paths: impl IntoIterator<Item = &'p str>) -> Vec<String> {
     let mut taken: HashMap<String, usize> = HashMap::new();
@@ -107,6 +119,19 @@ mod tests {
         assert_eq!(resolved("../table.lmv", "../base.lmv"), "../../base.lmv");
         assert_eq!(resolved("/specs/table.lmv", "../../base.lmv"), "/../base.lmv");
         assert_eq!(resolved("./table.lmv", "./base.lmv"), "base.lmv");
+    }
+
+    #[test]
+    fn a_path_between_two_files_leads_from_one_to_the_other() {
+        for (from, to, path) in [
+            ("a/table.lmv", "a/b/parts.lmv", "./b/parts.lmv"),
+            ("table.lmv", "parts.lmv", "./parts.lmv"),
+            ("a/b/table.lmv", "a/c/parts.lmv", "../c/parts.lmv"),
+            ("a/table.lmv", "parts.lmv", "../parts.lmv"),
+        ] {
+            assert_eq!(between(from, to), path);
+            assert_eq!(resolved(from, path), to);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::library::NameTable;
 use crate::shape::{Dim, Shape};
 use crate::source::Origin;
 
@@ -32,6 +33,9 @@ pub struct Graph {
     pub streams: Vec<Stream>,
     /// Every parameter.
     pub parameters: Vec<Parameter>,
+    /// How checkpoints call them, as the spec and its imports say; the library has tables of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<NameTable>,
 }
 
 /// A named stream.
@@ -85,9 +89,6 @@ pub struct Node {
     pub outputs: Vec<StreamId>,
     /// Its own parameters by their local names, in the order of the declaration.
     pub parameters: Vec<(String, ParameterId)>,
-    /// What it keeps from step to step and does not train: the running mean of a batch norm.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub buffers: Vec<Buffer>,
     /// Floating-point operations of one sample's forward pass, where the declaration tells and the dims are known.
     pub flops: Option<f64>,
     /// The place in the user's file that led here.
@@ -95,17 +96,21 @@ pub struct Node {
     pub origin: Origin,
 }
 
-/// A tensor that a layer keeps and that is no parameter: it is saved with them, and neither trained nor counted.
-#[derive(Clone, Debug, Serialize)]
-pub struct Buffer {
-    /// Its name in the layer.
-    pub name: String,
-    /// Its path in the model.
-    pub path: String,
-    /// Its shape.
-    pub shape: Shape,
-    /// How it starts.
-    pub init: Config,
+/// What a tensor of a layer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A parameter: trained, unless it is frozen.
+    #[default]
+    Weight,
+    /// Kept from step to step and saved, and neither trained nor counted: the running mean of a batch norm.
+    Buffer,
+}
+
+impl Kind {
+    fn is_weight(&self) -> bool {
+        *self == Kind::Weight
+    }
 }
 
 /// A tensor that a layer owns.
@@ -122,13 +127,23 @@ pub struct Parameter {
     pub shape: Shape,
     /// How it starts where nothing fills it.
     pub init: Config,
-    /// Whether it is trained.
+    /// Whether it is one that is trained.
+    #[serde(skip_serializing_if = "Kind::is_weight")]
+    pub kind: Kind,
+    /// Whether it stays as it is.
     pub frozen: bool,
     /// Which weights fill it.
     pub filled_by: Option<Filling>,
     /// The place in the user's file that led here.
     #[serde(skip)]
     pub origin: Origin,
+}
+
+impl Parameter {
+    /// Whether a step of training changes it by its gradient.
+    pub fn is_trained(&self) -> bool {
+        !self.frozen && self.kind == Kind::Weight
+    }
 }
 
 /// Where a parameter's values come from.

@@ -40,6 +40,7 @@ mod value;
 mod variants;
 pub mod vocabulary;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lmv_grammar::ast::{File, Span};
@@ -47,7 +48,7 @@ use lmv_grammar::ast::{File, Span};
 use crate::codes::Code;
 pub use crate::declared_only::DeclaredOnly;
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::Elaborator;
+use crate::elaborate::{Elaborator, Knowledge, Known};
 pub use crate::experiment::{Experiment, Field};
 use crate::files::{Files, NoFiles};
 use crate::modules::{Import, Loaded, Modules};
@@ -180,6 +181,10 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     };
     let mut experiment = None;
     elaborator.variants_only = !variants.is_empty() && spec.which == Which::All;
+    let known = Known::default();
+    if spec.which == Which::All && !variants.is_empty() {
+        elaborator.knowledge = Knowledge::Given(&known);
+    }
     if matches!(spec.which, Which::Variant(_)) {
         findings.add(elaborator.diagnostics, None);
     } else {
@@ -198,15 +203,28 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     }
     let mut steps = 0;
     for (number, variant) in variants.iter().enumerate().filter(|(_, variant)| wanted(variant)) {
-        let mut elaborator = Elaborator::new(&sources, &modules);
-        elaborator.variant = Some((variant.name.clone(), variant.at));
-        let mut settings: Settings<'_> = settings.clone();
-        elaborator.lay_over(&mut settings, variant.settings, &variant.env);
-        elaborator.set_from_outside(&mut settings, &set);
-        let found = elaborator.experiment(file, &tree, &settings);
-        if spec.which != Which::All {
-            experiment = found;
-        }
+        let elaborated = |knowledge| {
+            let mut elaborator = Elaborator::new(&sources, &modules);
+            elaborator.variant = Some((variant.name.clone(), variant.at));
+            elaborator.knowledge = knowledge;
+            let mut settings: Settings<'_> = settings.clone();
+            elaborator.lay_over(&mut settings, variant.settings, &variant.env);
+            elaborator.set_from_outside(&mut settings, &set);
+            let found = elaborator.experiment(file, &tree, &settings);
+            (elaborator, found)
+        };
+        let mut elaborator = match spec.which {
+            Which::All => {
+                let (elaborator, _) = elaborated(Knowledge::Taken(&known));
+                // What is wrong is found among the layers themselves.
+                if elaborator.diagnostics.is_empty() { elaborator } else { elaborated(Knowledge::None).0 }
+            }
+            Which::Base | Which::Variant(_) => {
+                let (elaborator, found) = elaborated(Knowledge::None);
+                experiment = found;
+                elaborator
+            }
+        };
         steps += elaborator.steps();
         if steps > STEPS_OF_VARIANTS * elaborate::MOST_STEPS {
             elaborator.too_many_variants(variant);
@@ -230,7 +248,13 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
             (label.origin.file != file, label.origin.file, label.origin.span.start)
         })
     });
-    let experiment = experiment.filter(|_| diagnostics.is_empty());
+    let experiment = experiment.filter(|_| diagnostics.is_empty()).map(|mut experiment| {
+        let imported = imports.iter().filter_map(|import| trees.get(&import.file).map(|tree| (import.file, tree)));
+        let files: BTreeMap<FileId, &Arc<File>> = imported.collect();
+        let own = std::iter::once(&tree).chain(files.into_values());
+        experiment.graph.names = own.flat_map(|tree| library::tables_in(tree)).collect();
+        experiment
+    });
     Compiled { sources, file, variants: names, diagnostics, experiment, tree, imports }
 }
 

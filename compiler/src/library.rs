@@ -146,6 +146,20 @@ pub(crate) fn not_yet_run_so_far() -> BTreeSet<(String, String)> {
     modules().iter().filter_map(|module| module.tree.get()).flat_map(|tree| unwritten(tree)).collect()
 }
 
+/// What the declaration of an `extern layer` says in its braces, by the layer's name: of the modules that something was
+/// asked for so far, which those of a checked spec's layers are among.
+pub(crate) fn layer_facts_so_far() -> HashMap<&'static str, &'static [Fact]> {
+    let items = modules().iter().filter_map(|module| module.tree.get()).flat_map(|tree| &tree.items);
+    items
+        .filter_map(|item| match &item.kind {
+            ItemKind::Extern { kind, name, facts, .. } if kind.text == "layer" => {
+                Some((name.text.as_str(), facts.as_slice()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
 /// Every `extern layer` that says what it means in the language.
 pub fn with_a_meaning() -> BTreeSet<String> {
     let says = |item: &Item| match &item.kind {
@@ -201,16 +215,18 @@ pub type NameTable = (String, Vec<(String, String)>);
 
 /// Every `names` item of the library.
 pub fn name_tables() -> Vec<NameTable> {
-    let items = modules().iter().flat_map(Module::named);
-    items
-        .filter_map(|(name, item)| match &item.kind {
-            ItemKind::Names { pairs, .. } => Some((
-                name.text.clone(),
-                pairs.iter().map(|(ours, theirs)| (ours.text.clone(), theirs.text.clone())).collect(),
-            )),
-            _ => None,
-        })
-        .collect()
+    modules().iter().flat_map(|module| tables_in(module.tree())).collect()
+}
+
+/// The `names` items of a file.
+pub(crate) fn tables_in(tree: &File) -> impl Iterator<Item = NameTable> {
+    tree.items.iter().filter_map(|item| match &item.kind {
+        ItemKind::Names { name, pairs } => Some((
+            name.text.clone(),
+            pairs.iter().map(|(ours, theirs)| (ours.text.clone(), theirs.text.clone())).collect(),
+        )),
+        _ => None,
+    })
 }
 
 /// Adds the library to the sources: its module number i is the file number i.

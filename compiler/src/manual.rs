@@ -198,7 +198,7 @@ fn entry(number: usize, module: &'static Module, name: &'static str, item: &'sta
             }
             Fact::Flops(flops) => entry.flops = Some(expr(flops)),
             // Shown with the declaration.
-            Fact::Means(_) | Fact::NotYetRun(_) => {}
+            Fact::Means(_) | Fact::NotYetRun(_) | Fact::Keeps(_) | Fact::Gain(_) | Fact::Shift(_) => {}
         }
     }
     if !matches!(item.kind, ItemKind::Names { .. }) {

@@ -8,11 +8,13 @@ use crate::config::{Call, Config, On};
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::{Bindings, Elaborator};
 use crate::graph::{Port, Stream};
+use crate::library;
+use crate::modules::Found;
 use crate::near::nearest;
 use crate::recipe::Recipe;
 use crate::shape::Dim;
 use crate::source::Origin;
-use crate::value::{Env, EnvRef, Value};
+use crate::value::{Data, Env, EnvRef, Value};
 
 /// A loss or a metric, where it stands, and the output that it was written for.
 pub(crate) struct Measure {
@@ -157,6 +159,12 @@ impl Elaborator<'_> {
         let mut on = On { outputs: Vec::new(), fields: Vec::new() };
         let parts =
             parts.iter().flat_map(|(side, parts)| parts.iter().map(|(name, ty)| (*side, name.text.as_str(), ty)));
+        // What the data lacks no other model can give: it is told first.
+        let lacks = |part: &str| data.fields.iter().all(|(field, _)| field != part);
+        let mut parts: Vec<_> = parts.collect();
+        if let Some(missing) = parts.iter().position(|(side, part, _)| *side == Some(Side::Data) && lacks(part)) {
+            parts.swap(0, missing);
+        }
         for (side, part, ty) in parts {
             let output = self.graph.outputs.iter().find(|port| port.name == part && side != Some(Side::Data));
             let output = output.map(|port| self.graph.streams[port.stream.0].clone());
@@ -183,7 +191,7 @@ impl Elaborator<'_> {
                     .also(model_at, format!("gives `{outputs}`"))
                     .also(data.origin, format!("has `{fields}`"));
                     self.report(match side {
-                        Some(Side::Data) => diagnostic.help(format!("it needs data that have `{part}`")),
+                        Some(Side::Data) => diagnostic.help(format!("take data that have `{part}`, or another metric")),
                         _ => diagnostic
                             .help(format!("give the output its name: `{{ {part}: … }}` at the end of the model")),
                     });
@@ -222,8 +230,8 @@ impl Elaborator<'_> {
         let (name, at) = (&measure.call.name, measure.at);
         let output = self.output_of(measure, given, env, model_at)?;
         let stream = self.graph.streams[output.stream.0].clone();
-        let wants_label = matches!(target.kind, TypeKind::Named(..));
-        let of_its_kind = |field: &Stream| field.is_label() == wants_label;
+        let wants_label = matches!(target.kind, TypeKind::Named(..) | TypeKind::Of { .. });
+        let of_its_kind = |field: &Stream| field.classes.is_some() == wants_label;
         let mut fields: Vec<(String, Stream)> =
             data.fields.iter().filter(|(_, field)| of_its_kind(field)).cloned().collect();
         if let Some(named) = fields.iter().find(|(field, _)| *field == output.name).cloned() {
@@ -233,36 +241,47 @@ impl Elaborator<'_> {
         if fields.len() > 1 {
             fields.retain(|(field, _)| !is_input(field));
         }
-        if fields.len() > 1 {
+        // One that the model takes in may be meant, and seldom is.
+        let evident = |field: &str| field == output.name || !is_input(field);
+        let only = matches!(fields.as_slice(), [(field, _)] if wants_label || evident(field));
+        if !only && !fields.is_empty() {
             let fits: Vec<(String, Stream)> = fields
                 .iter()
-                .filter(|(_, field)| {
-                    self.quietly(|this| {
-                        let mut bindings = Default::default();
-                        let given = this.match_tensor(given, &stream, &mut bindings, env);
-                        let target = this.match_tensor(target, field, &mut bindings, env);
-                        matches!((given, target), (Some(Ok(())), Some(Ok(()))))
-                    })
-                })
+                .filter(|(_, field)| self.fit_together((given, &stream), (target, field), env))
                 .cloned()
                 .collect();
-            if fits.len() == 1 {
-                fields = fits;
+            match fits.len() {
+                // The output may be what is wrong: it is held against what is given to it below.
+                0 if wants_label => {}
+                0 => fields.clear(),
+                _ => fields = fits,
             }
         }
         let (field, target_stream) = match fields.as_slice() {
             [(field, stream)] => (field.clone(), stream.clone()),
             [] => {
-                let what = if wants_label { "labels" } else { "a target of its form" };
-                self.report(
-                    Diagnostic::error(
-                        Code::Measure,
-                        format!("`{name}` needs {what}, and the data has none"),
-                        at,
-                        if wants_label { "measures against labels" } else { "measures against a tensor" },
-                    )
-                    .also(data.origin, if wants_label { "has no label" } else { "has no such field" }),
-                );
+                let (message, label) = match wants_label {
+                    true => (format!("`{name}` needs labels, and the data has none"), "measures against labels"),
+                    false => (
+                        format!("none of the data's fields fits `{name}`"),
+                        "measures against a tensor that fits its output",
+                    ),
+                };
+                let diagnostic = Diagnostic::error(Code::Measure, message, at, label)
+                    .also(model_at, format!("gives {stream}"))
+                    .also(data.origin, fields_in_words(&data));
+                let others = self.measures_that_fit(measure, &stream, &data);
+                self.report(match others.as_slice() {
+                    [] if wants_label => diagnostic.help("labels are fields of the type `class(n)`, as `imagenet` has"),
+                    [] => diagnostic.help("end the model in what a field of the data is, or take other data"),
+                    [(other, field)] => {
+                        diagnostic.help(format!("`{other}` would fit: it holds what the model gives against `{field}`"))
+                    }
+                    several => {
+                        let names: Vec<&str> = several.iter().map(|(other, _)| other.as_str()).collect();
+                        diagnostic.help(format!("of the library, `{}` would fit", names.join("`, `")))
+                    }
+                });
                 return None;
             }
             several => {
@@ -283,7 +302,9 @@ impl Elaborator<'_> {
                 return None;
             }
         };
-        if let Err(mismatch) = self.match_tensor(given, &stream, bindings, env)? {
+        // `..` of the two is the same, and the data's field is not changed by a forgotten head.
+        let rest = &target_stream.shape.0;
+        if let Err(mismatch) = self.match_tensor_beside(given, rest, &stream, bindings, env)? {
             let end = Origin { file: model_at.file, span: Span::new(model_at.span.end, model_at.span.end) };
             let a_number_a_class = wants_label && mismatch.expected == "[classes]";
             let takes = if a_number_a_class {
@@ -303,7 +324,7 @@ impl Elaborator<'_> {
             return None;
         }
         if let Err(mismatch) = self.match_tensor(target, &target_stream, bindings, env)? {
-            let diagnostic = match (stream.shape.0.first(), &target_stream.classes) {
+            let diagnostic = match (stream.shape.0.last(), &target_stream.classes) {
                 (Some(Dim::Known(gives)), Some(Dim::Known(has))) if wants_label => Diagnostic::error(
                     Code::Classes,
                     format!("the model tells {gives} classes apart, and the data has {has}"),
@@ -325,6 +346,49 @@ impl Elaborator<'_> {
             return None;
         }
         Some(On { outputs: vec![output.name], fields: vec![field] })
+    }
+
+    /// Whether an output and a field of the data are what a measure takes, both together.
+    fn fit_together(&mut self, output: (&Type, &Stream), field: (&Type, &Stream), env: &EnvRef) -> bool {
+        self.quietly(|this| {
+            let mut bindings = Default::default();
+            [output, field]
+                .into_iter()
+                .all(|(ty, stream)| matches!(this.match_tensor(ty, stream, &mut bindings, env), Some(Ok(()))))
+        })
+    }
+
+    /// Losses, or metrics, that are seen here and can hold `stream` against a field of the data: their names, each with
+    /// the field.
+    fn measures_that_fit(&mut self, measure: &Measure, stream: &Stream, data: &Data) -> Vec<(String, String)> {
+        let is_input = |field: &str| self.graph.inputs.iter().any(|port| port.name == field);
+        let targets: Vec<(String, Stream)> =
+            data.fields.iter().filter(|(field, _)| !is_input(field)).cloned().collect();
+        let mut names = library::definition_names(&measure.call.kind);
+        names.sort();
+        let mut fitting = Vec::new();
+        for name in names {
+            let Found::One(definition) = self.modules.find(measure.at.file, &name) else { continue };
+            let Some(Type { kind: TypeKind::Tuple(parts), .. }) = definition.signature().and_then(|s| s.input.as_ref())
+            else {
+                continue;
+            };
+            let [given, target] = parts.as_slice() else { continue };
+            if [given, target].into_iter().any(|part| matches!(part.kind, TypeKind::Record(_))) {
+                continue;
+            }
+            let left_out = definition.params().iter().map(|_| None).collect();
+            let Some(bound) = self.quietly(|this| this.complete(&definition, left_out, measure.at)) else { continue };
+            let arguments = bound.into_iter().map(|bound| (bound.name, bound.value)).collect();
+            let env = Env::within(&Env::top(definition.file), arguments);
+            let label = matches!(target.kind, TypeKind::Named(..));
+            let field = targets
+                .iter()
+                .filter(|(_, field)| field.is_label() == label)
+                .find(|(_, field)| self.fit_together((given, stream), (target, field), &env));
+            fitting.extend(field.map(|(field, _)| (name, field.clone())));
+        }
+        fitting
     }
 
     /// The output that a loss or metric is of: the one it names, the only one, or the only one that fits.
@@ -384,7 +448,7 @@ impl Elaborator<'_> {
         let needed = self.graph.needed_for(self.graph.outputs.iter().map(|port| port.stream));
         let mut lost = Vec::new();
         for (node, needed) in self.graph.nodes.iter().zip(&needed) {
-            let trains = node.parameters.iter().any(|(_, id)| !self.graph.parameters[id.0].frozen);
+            let trains = node.parameters.iter().any(|(_, id)| self.graph.parameters[id.0].is_trained());
             if !needed && trains {
                 lost.push((node.origin, node.path.clone()));
             }
@@ -400,5 +464,14 @@ impl Elaborator<'_> {
                 .help("pipe it into the output, freeze it, or leave it out"),
             );
         }
+    }
+}
+
+/// ``has `image`, [3, 224, 224], and `label`, class(1000)``.
+fn fields_in_words(data: &Data) -> String {
+    let fields: Vec<String> = data.fields.iter().map(|(field, stream)| format!("`{field}` is {stream}")).collect();
+    match fields.len() {
+        0..=6 => fields.join(", "),
+        many => format!("{} and {} more", fields[..5].join(", "), many - 5),
     }
 }

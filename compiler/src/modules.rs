@@ -130,6 +130,25 @@ impl Modules {
         self.extended(file).into_iter().find(|opened| is_private(name) && self.own(opened.file, name).is_some())
     }
 
+    /// The file that a file which `file` builds on imports `name` from, and what it is called there.
+    pub fn imported_below(&self, file: FileId, name: &str) -> Option<(FileId, String)> {
+        let mut ahead = self.extended(file);
+        let mut known: Vec<FileId> = Vec::new();
+        while let Some(opened) = ahead.pop() {
+            if known.contains(&opened.file) {
+                continue;
+            }
+            known.push(opened.file);
+            if let Some(Imported::Of(from, there)) =
+                self.scope(opened.file).and_then(|scope| scope.imported.get(name).cloned())
+            {
+                return Some((from, there));
+            }
+            ahead.extend(self.extended(opened.file));
+        }
+        None
+    }
+
     /// The files whose settings are the base of `file`'s, in the order of its `use` lines.
     pub fn extended(&self, file: FileId) -> Vec<Opened> {
         self.scope(file).map(|scope| scope.extended.clone()).unwrap_or_default()

@@ -4,7 +4,7 @@ use crate::diagnostic::Diagnostic;
 use crate::source::Origin;
 
 /// What other libraries and papers call things, and what they are called here. Those with `true` are the same thing.
-const ELSEWHERE: [(&str, &str, bool); 22] = [
+const ELSEWHERE: &[(&str, &str, bool)] = &[
     ("freeze", "frozen", true),
     ("unfreeze", "trainable", true),
     ("unfrozen", "trainable", true),
@@ -27,6 +27,59 @@ const ELSEWHERE: [(&str, &str, bool); 22] = [
     ("num_classes", "classes", true),
     ("none", "identity", false),
     ("accuracy", "top1", false),
+    ("acc", "top1", false),
+    ("multihead_attention", "attention", false),
+    ("batch_norm1d", "batch_norm", false),
+    ("batch_norm2d", "batch_norm", false),
+    ("adaptive_avg_pool1d", "mean_tokens", false),
+    ("global_average_pooling", "mean_tokens", false),
+    ("mean", "mean_tokens", false),
+    ("patch_embed", "patchify", false),
+    ("patch_embedding", "patchify", false),
+    ("conv2d", "patchify", false),
+    ("cat", "concat", false),
+    ("stack", "concat", false),
+    ("permute", "transpose", false),
+    ("bmm", "matmul", false),
+    ("einsum", "matmul", false),
+    ("sum", "add", false),
+    ("mul", "multiply", false),
+    ("sub", "subtract", false),
+    ("chunk", "split_at", false),
+    ("split", "split_at", false),
+    ("cross_entropy_loss", "cross_entropy", true),
+    ("mse_loss", "mse", true),
+    ("l2", "mse", false),
+    ("bce_with_logits_loss", "binary_cross_entropy", true),
+    ("bce", "binary_cross_entropy", true),
+    ("adam", "adamw", false),
+    ("sgd", "adamw", false),
+    ("nhead", "heads", true),
+    ("n_heads", "heads", true),
+    ("num_attention_heads", "heads", true),
+    ("embed_dim", "d", false),
+    ("d_model", "d", false),
+    ("hidden_size", "d", false),
+    ("num_layers", "depth", false),
+    ("n_layers", "depth", false),
+    ("img_size", "image", true),
+    ("image_size", "image", true),
+    ("patch_size", "patch", true),
+    ("max_lr", "lr", false),
+    ("label_smoothing", "smoothing", true),
+    ("scheduler", "schedule", true),
+    ("lr_scheduler", "schedule", true),
+    ("criterion", "loss", true),
+    ("loss_fn", "loss", true),
+    ("max_norm", "clip", false),
+    ("grad_clip", "clip", true),
+    ("transforms", "augment", false),
+    ("network", "model", true),
+    ("net", "model", true),
+    ("dataset", "data", true),
+    ("metrics", "eval", true),
+    ("training", "train", true),
+    ("cifar10", "image_folder", false),
 ];
 
 impl Diagnostic {
@@ -43,15 +96,28 @@ impl Diagnostic {
         at: Origin,
         otherwise: impl FnOnce(Self) -> Self,
     ) -> Self {
-        if let Some((_, ours, same)) =
-            ELSEWHERE.iter().find(|(theirs, ours, _)| same_letters(theirs, name) && known.contains(ours))
-        {
-            return self.propose(format!("here it is called `{ours}`"), at, *ours, *same);
+        if let Some((ours, same)) = elsewhere(name, known) {
+            return match same {
+                true => self.propose(format!("here it is called `{ours}`"), at, ours, true),
+                false => self.replace(format!("nearest to it is `{ours}`"), at, ours),
+            };
         }
         let Some(near) = nearest(name, known.iter().copied()) else { return otherwise(self) };
         let message = format!("did you mean `{near}`?");
         self.propose(message, at, near, is_evident(name, near, known))
     }
+}
+
+/// What is called `name` elsewhere, and whether it is the same thing.
+fn elsewhere(name: &str, known: &[&str]) -> Option<(&'static str, bool)> {
+    let called = |(theirs, ours, _): &&(&str, &str, bool)| same_letters(theirs, name) && known.contains(ours);
+    ELSEWHERE.iter().find(called).map(|(_, ours, same)| (*ours, *same))
+}
+
+/// The one of `known` that `name` means: what it is called elsewhere, or the nearest.
+pub(crate) fn meant<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+    let ours = elsewhere(name, known).and_then(|(ours, _)| known.iter().find(|known| **known == ours).copied());
+    ours.or_else(|| nearest(name, known.iter().copied()))
 }
 
 /// Whether two names differ in nothing but capitals and `_`: `ReLU` and `relu`, `llama_7b` and `llama7b`.
@@ -71,6 +137,14 @@ pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
         .filter(|(near, _)| *near > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// The three of `known` that are nearest to `name`, however far they are.
+pub(crate) fn nearest_few<'n>(name: &str, known: &[&'n str]) -> Vec<&'n str> {
+    let mut by_distance: Vec<(f64, &'n str)> =
+        known.iter().map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate)).collect();
+    by_distance.sort_by(|a, b| b.0.total_cmp(&a.0));
+    by_distance.into_iter().take(3).map(|(_, candidate)| candidate).collect()
 }
 
 /// Whether `near` is what `name` must have meant: a slip of a letter or two away, and no other known name is. Digits are

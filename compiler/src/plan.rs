@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::graph::{Buffer, Graph, Parameter, ParameterId, Port, Stream, StreamId, needed_nodes};
+use crate::graph::{Graph, Kind, Parameter, ParameterId, Port, Stream, StreamId, needed_nodes};
+use crate::library::NameTable;
 use crate::shape::Shape;
 
 /// An index into [`Plan::tensors`].
@@ -34,6 +35,9 @@ pub struct Plan {
     pub tensors: Vec<Tensor>,
     /// The parameters of the graph under their ids: what weights fill and checkpoints hold.
     pub parameters: Vec<Parameter>,
+    /// How checkpoints call them, as the spec says; as in the graph.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<NameTable>,
 }
 
 /// One layer at work.
@@ -52,9 +56,9 @@ pub struct Node {
     pub outputs: Vec<StreamId>,
     /// What it reads, by the local names of the layer's declaration.
     pub tensors: Vec<(String, TensorId)>,
-    /// What it keeps from step to step and does not train; as in the graph.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub buffers: Vec<Buffer>,
+    /// Whether it has buffers that a step of training changes; a frozen layer's stay.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub updates: bool,
     /// Floating-point operations of one sample's forward pass, where they are known.
     pub flops: Option<f64>,
     /// What a backward pass computes of it.
@@ -136,7 +140,7 @@ impl Plan {
         let tensors = graph.parameters.iter().enumerate().map(|(index, parameter)| Tensor {
             path: parameter.path.clone(),
             shape: parameter.shape.clone(),
-            frozen: parameter.frozen,
+            frozen: !parameter.is_trained(),
             value: Value::Parameter(ParameterId(index)),
         });
         let nodes = graph.nodes.iter().map(|node| Node {
@@ -146,7 +150,10 @@ impl Plan {
             inputs: node.inputs.clone(),
             outputs: node.outputs.clone(),
             tensors: node.parameters.iter().map(|(name, id)| (name.clone(), TensorId(id.0))).collect(),
-            buffers: node.buffers.clone(),
+            updates: node.parameters.iter().any(|(_, id)| {
+                let parameter = &graph.parameters[id.0];
+                parameter.kind == Kind::Buffer && !parameter.frozen
+            }),
             flops: node.flops,
             gradients: Gradients { inputs: true, parameters: true },
         });
@@ -158,6 +165,7 @@ impl Plan {
             streams: graph.streams.clone(),
             tensors: tensors.collect(),
             parameters: graph.parameters.clone(),
+            names: graph.names.clone(),
         }
     }
 
@@ -169,6 +177,17 @@ impl Plan {
     /// A tensor of a node by its local name.
     pub fn tensor(&self, node: &Node, name: &str) -> Option<TensorId> {
         node.tensors.iter().find(|(local, _)| local == name).map(|(_, id)| *id)
+    }
+
+    /// The tensors that a step of training keeps up to date without training them, by their indexes.
+    pub fn updated(&self) -> impl Iterator<Item = (usize, &Parameter)> {
+        self.tensors.iter().enumerate().filter_map(|(index, tensor)| match tensor.value {
+            Value::Parameter(id) => {
+                let parameter = &self.parameters[id.0];
+                (parameter.kind == Kind::Buffer && !parameter.frozen).then_some((index, parameter))
+            }
+            _ => None,
+        })
     }
 
     /// The tensors that are trained, by their indexes, each with its parameter.

@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::elaborate::{Elaborator, Place};
-use crate::near::{is_name, nearest};
+use crate::elaborate::{Elaborator, Kind, Place};
+use crate::near::{is_name, meant};
 use crate::settings::{Change, Setting};
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, EnvRef, Recipe as RecipeValue, Scope, Value};
@@ -32,7 +32,7 @@ pub struct Recipe {
 }
 
 /// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
-const RECIPE_FIELDS: [(&str, &str); 10] = [
+const RECIPE_FIELDS: [(&str, &str); 11] = [
     ("loss", "loss"),
     ("optimizer", "optimizer"),
     ("schedule", "schedule"),
@@ -42,7 +42,8 @@ const RECIPE_FIELDS: [(&str, &str); 10] = [
     ("mix", "mix"),
     ("sampler", "sampler"),
     ("ema", "number"),
-    ("clip", "number"),
+    ("clip", "clip"),
+    ("batch_norm", "momentum"),
 ];
 
 /// A field as it is written, before it is settled.
@@ -58,6 +59,7 @@ impl Elaborator<'_> {
     pub(crate) fn train(&mut self, train: &Setting<'_>, changes: &[Change<'_>]) -> Option<(Recipe, Origin)> {
         let at = train.at();
         let place = Place { env: train.env.clone(), scope: Scope::root() };
+        self.want(Kind::Part("recipe"), train.value, train.env.file);
         let recipe = match self.eval(train.value, &place) {
             Value::Recipe(recipe) => recipe,
             Value::Definition(definition) if definition.sort() == "recipe" => {
@@ -193,7 +195,7 @@ impl Elaborator<'_> {
                 name_at,
                 "not a field of a recipe",
             );
-            diagnostic = match nearest(name, known.iter().copied()) {
+            diagnostic = match meant(name, &known) {
                 Some(_) if name_at != value_at => diagnostic.did_you_mean(name, &known, name_at),
                 Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                 None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
@@ -202,7 +204,10 @@ impl Elaborator<'_> {
             return None;
         };
         let place = Place { env, scope: Scope::root() };
+        let sort = kind.trim_matches(['[', ']']);
+        let wanted = if sort == "number" { Kind::Number } else { Kind::Part(sort) };
         let settle = |this: &mut Self| {
+            this.want(wanted, value, place.env.file);
             let value = this.eval(value, &place);
             this.settled(value, value_at)
         };
@@ -246,7 +251,7 @@ fn of_kind(value: &Config, kind: &str) -> bool {
     match (value, kind) {
         (Config::Either(a, b), "mix") => of_kind(a, kind) && of_kind(b, kind),
         (Config::List(items), "[augment]") => items.iter().all(|item| of_kind(item, "augment")),
-        (Config::Int(_) | Config::Float(_), "number") => true,
+        (Config::Int(_) | Config::Float(_), "number" | "clip") => true,
         (Config::Record(losses), "loss") => losses.values().all(|loss| of_kind(loss, kind)),
         (Config::Sum(losses), "loss") => losses.iter().all(|loss| of_kind(loss, kind)),
         (Config::Scaled(_, loss), "loss") => of_kind(loss, kind),
@@ -259,6 +264,8 @@ fn kind_in_words(kind: &str) -> &'static str {
     match kind {
         "[augment]" => "a list of augmentations",
         "number" => "a number",
+        "clip" => "a number, the largest norm of the gradient, or a way of clipping as `by_value` is",
+        "momentum" => "the momentum of batch norms over the run, as `falling` is",
         "loss" => "a loss",
         "optimizer" => "an optimizer",
         "schedule" => "a schedule",

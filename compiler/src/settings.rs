@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::elaborate::Elaborator;
 use crate::library;
 use crate::modules::{Import, Opened};
-use crate::near::nearest;
+use crate::near::meant;
 use crate::source::{FileId, Origin};
 use crate::value::{Env, EnvRef};
 
@@ -205,7 +205,7 @@ impl Elaborator<'_> {
                     }
                 }
                 (_, None) => {
-                    settings.model_is_misspelt |= nearest(name, SETTINGS) == Some("model");
+                    settings.model_is_misspelt |= meant(name, &SETTINGS) == Some("model");
                     self.no_setting(name, at);
                 }
                 (ItemKind::Setting { value, .. }, Some("model")) => {
@@ -283,7 +283,7 @@ impl Elaborator<'_> {
                         at,
                         "not a setting of a spec",
                     );
-                    match nearest(name, WITH_PARTS) {
+                    match meant(name, &WITH_PARTS) {
                         Some(_) => diagnostic.did_you_mean(name, &WITH_PARTS, at),
                         None => diagnostic.note("`train.NAME` changes the recipe, and `data.NAME` the dataset"),
                     }
@@ -311,7 +311,7 @@ impl Elaborator<'_> {
     fn no_setting(&mut self, name: &str, at: Origin) {
         let diagnostic =
             Diagnostic::error(Code::UnknownField, format!("a spec has no `{name}`"), at, "not a setting of a spec");
-        let diagnostic = match nearest(name, SETTINGS) {
+        let diagnostic = match meant(name, &SETTINGS) {
             Some(_) => diagnostic.did_you_mean(name, &SETTINGS, at),
             None => {
                 let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");

@@ -150,10 +150,44 @@ pub enum Fact {
     /// `flops = 2 * rest * in * out`: floating-point operations of one sample's forward pass; `rest` is the product of
     /// the dims that `..` stands for.
     Flops(Expr),
+    /// `keeps = nothing`: what a step of training keeps of it for its backward pass; without such a line, its inputs.
+    Keeps(Kept),
+    /// `gain = weight`: the last thing that it does with each channel is to multiply it by this parameter …
+    Gain(Name),
+    /// `shift = bias`: … and to add this one.
+    Shift(Name),
     /// `means { … }`: the same said in the language. Rust runs it in one step; a test holds the two against each other.
     Means(Block),
     /// `not_yet_run`: its part in Rust is not written yet.
     NotYetRun(Span),
+}
+
+/// What a layer's backward pass needs of the streams around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Kept {
+    /// `nothing`: the gradient is the same wherever they are.
+    Nothing,
+    /// `inputs`
+    Inputs,
+    /// `inputs_for_parameters`: only the gradients of the layer's own parameters need them.
+    InputsForParameters,
+    /// `outputs`
+    Outputs,
+}
+
+impl Kept {
+    /// All of them.
+    pub const ALL: [Kept; 4] = [Kept::Nothing, Kept::Inputs, Kept::InputsForParameters, Kept::Outputs];
+
+    /// How it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kept::Nothing => "nothing",
+            Kept::Inputs => "inputs",
+            Kept::InputsForParameters => "inputs_for_parameters",
+            Kept::Outputs => "outputs",
+        }
+    }
 }
 
 /// How a number stands to the one after it.

@@ -1,6 +1,8 @@
 //! What went wrong, in words: from the place where the grammar failed and the tokens around it to an error that says
 //! what was found, what was expected, and what to write.
 
+mod habits;
+
 use crate::ast::Span;
 use crate::parse::{Rule, SyntaxError};
 use crate::scan::{
@@ -58,6 +60,7 @@ impl<'s> Failure<'s> {
     pub fn explain(&self) -> SyntaxError {
         self.foreign_token()
             .or_else(|| self.lone_documentation())
+            .or_else(|| self.habit())
             .or_else(|| self.unpaired_bracket())
             .or_else(|| self.missing_pipe())
             .unwrap_or_else(|| self.found_and_expected())
@@ -150,10 +153,22 @@ impl<'s> Failure<'s> {
         let bracket = innermost.text(self.source);
         let message = format!("this `{bracket}` is never closed");
         let help = match here {
+            _ if self.division_that_is_a_comment(innermost) => {
+                "`//` begins a comment; a division of whole numbers is `/`, and comes out even".to_owned()
+            }
             Some(here) => format!("add `{}` before {}", closing(bracket), quoted(here.text(self.source))),
             None => format!("add `{}` at the end of what it holds", closing(bracket)),
         };
         Some(SyntaxError::new(innermost.span, message).help(help))
+    }
+
+    /// `linear(384 // 2)`: what closes the bracket stands behind the `//`.
+    fn division_that_is_a_comment(&self, open: &Token) -> bool {
+        let line = self.source[open.span.end..].lines().next().unwrap_or_default();
+        line.split_once("//").is_some_and(|(before, behind)| {
+            before.trim_end().ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ')')
+                && behind.contains(closing(open.text(self.source)))
+        })
     }
 
     /// `vit_small linear(384, 4096)`: the second name reads as the beginning of an item or of a recipe's field, so the
@@ -256,8 +271,11 @@ impl<'s> Failure<'s> {
                 "put `,` between two elements, or `>>` between two steps of a pipe".to_owned()
             }
             _ if after_value && begins_value => format!("join two steps with `>>`: `>> {}`", short(text)),
+            ">>" if self.expects(Rule::eq) => {
+                format!("say what it is: `model = {} >> …`, or `let NAME = …`", name.trim_matches('`'))
+            }
             // `laier block(d)`: a first word that no item begins with.
-            _ if here.kind == TokenKind::Word
+            _ if (here.kind == TokenKind::Word || text == "(")
                 && self.expects(Rule::eq)
                 && before_previous.is_none_or(|token| !same_line(self.source, token, here))
                 && !is_item_keyword(self.text(previous)) =>
@@ -389,6 +407,7 @@ fn word_of(rule: Rule) -> Option<&'static str> {
         | Rule::postfix
         | Rule::paren
         | Rule::arg => "an expression",
+        Rule::kept => "`nothing`, `inputs`, `inputs_for_parameters` or `outputs`",
         Rule::string | Rule::names_pair => "a string",
         Rule::op | Rule::kw_with | Rule::kw_as | Rule::dim_op => "an operator",
         Rule::name

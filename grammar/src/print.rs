@@ -330,6 +330,18 @@ impl Printer {
                 self.put("flops");
                 self.value(value);
             }
+            Fact::Keeps(kept) => {
+                self.put("keeps = ");
+                self.put(kept.word());
+            }
+            Fact::Gain(name) => {
+                self.put("gain = ");
+                self.name(name);
+            }
+            Fact::Shift(name) => {
+                self.put("shift = ");
+                self.name(name);
+            }
             Fact::Require { first, rest, .. } => {
                 self.put("require ");
                 self.expr(first, Binding::Or);

@@ -2,8 +2,8 @@
 //! punctuation is dropped.
 
 use crate::ast::{
-    Arg, BinaryOp, Block, Comparison, DimExpr, Expr, ExprKind, Fact, Input, Item, ItemKind, LetLine, Literal, Name,
-    Param, Signature, Span, Type, TypeKind, UseName, UsePath,
+    Arg, BinaryOp, Block, Comparison, DimExpr, Expr, ExprKind, Fact, Input, Item, ItemKind, Kept, LetLine, Literal,
+    Name, Param, Signature, Span, Type, TypeKind, UseName, UsePath,
 };
 use crate::diagnose;
 use crate::parse::{Parsed, Rule, SyntaxError};
@@ -78,8 +78,11 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::kw_extern
             | Rule::kw_buffer
             | Rule::kw_if
+            | Rule::kw_gain
+            | Rule::kw_keeps
             | Rule::kw_means
             | Rule::kw_require
+            | Rule::kw_shift
             | Rule::kw_recipe
             | Rule::kw_llm
             | Rule::kw_names
@@ -350,6 +353,13 @@ impl Builder {
                     Fact::Require { first, rest, span }
                 }
                 Rule::not_yet_run => Fact::NotYetRun(self.span(&part)),
+                Rule::keeps => {
+                    let word = self.parts(part).take()?;
+                    // The grammar has no other words.
+                    Fact::Keeps(Kept::ALL.into_iter().find(|kept| kept.word() == word.as_str()).unwrap_or(Kept::Inputs))
+                }
+                Rule::gain => Fact::Gain(self.name(self.parts(part).take()?)),
+                Rule::shift => Fact::Shift(self.name(self.parts(part).take()?)),
                 Rule::means => Fact::Means(self.block(self.parts(part).take()?, 0)?),
                 Rule::flops => Fact::Flops(self.expr(parts.take()?, 0)?),
                 Rule::buffer => {

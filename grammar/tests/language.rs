@@ -1,7 +1,7 @@
 //! What the language looks like: each form gives the tree that its description promises.
 
 use lmv_grammar::ast::{
-    BinaryOp, Comparison, DimExpr, Expr, ExprKind, Fact, File, ItemKind, TypeKind, UseName, UsePath,
+    BinaryOp, Comparison, DimExpr, Expr, ExprKind, Fact, File, ItemKind, Kept, TypeKind, UseName, UsePath,
 };
 use lmv_grammar::{parse, parse_expr};
 
@@ -379,6 +379,19 @@ fn an_extern_says_that_it_cannot_run_yet() {
     assert!(matches!(facts.as_slice(), [Fact::NotYetRun(span)] if span.end - span.start == 11), "{facts:?}");
     let ItemKind::Extern { facts, .. } = &file.items[1].kind else { panic!("{file:?}") };
     assert!(matches!(facts.as_slice(), [Fact::Weight { .. }, Fact::NotYetRun(_)]), "{facts:?}");
+}
+
+#[test]
+fn an_extern_says_what_it_keeps_and_what_it_ends_in() {
+    let file =
+        file("extern layer f { keeps = outputs gain = weight keeps : [2] = ones shift = keeps gain : [2] = zeros }");
+    let ItemKind::Extern { facts, .. } = &file.items[0].kind else { panic!("{file:?}") };
+    let [Fact::Keeps(Kept::Outputs), Fact::Gain(gain), Fact::Weight { .. }, Fact::Shift(shift), Fact::Weight { .. }] =
+        facts.as_slice()
+    else {
+        panic!("{facts:?}")
+    };
+    assert_eq!((gain.text.as_str(), shift.text.as_str()), ("weight", "keeps"));
 }
 
 #[test]

@@ -184,6 +184,10 @@ fn the_form_of_items() {
     check("seed =\nllm a = b", "", "found the next item, expected an expression", "");
     check("extern layer", "", "found the end of the text, expected a name", "");
     check("extern layer f :", "", "found the end of the text, expected a type", "");
+    let kept = "found `all`, expected `nothing`, `inputs`, `inputs_for_parameters` or `outputs`";
+    check("extern layer f { keeps = all }", "all", kept, "");
+    let field = "a field of a record is given with `:`, as in `looses: …`";
+    check("extern layer f { looses = nothing }", "=", "found `=`, expected `:`", field);
     check(
         "extern layer f : [a, ..] -> [b]",
         "..",

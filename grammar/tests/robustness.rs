@@ -188,6 +188,8 @@ proptest! {
         let at = 1 + at.index(item.len() - 1);
         let end = (at + removed).min(item.len() - 1).max(at);
         let broken = format!("{}{inserted}{}", &item[..at], &item[end..]);
+        // Documentation that is one slash short divides what stands above it.
+        prop_assume!(!broken.starts_with('/') || broken.starts_with("//"));
         let mut items = ITEMS.to_vec();
         items[edited] = &broken;
         let source = items.concat();

@@ -114,8 +114,7 @@ fn prepare(passes: Passes, graph: &Graph) -> Prepared {
 /// Milliseconds of a forward pass without gradients.
 fn evaluate(model: &Prepared, input: &FloatTensor<Flex>) -> f64 {
     let start = Instant::now();
-    let outputs =
-        model.evaluating.forward(vec![Stream::new(input.clone())], &model.tensors, &mut Pass { training: None });
+    let outputs = model.evaluating.forward(vec![Stream::new(input.clone())], &model.tensors, &mut Pass::evaluating());
     let time = start.elapsed().as_secs_f64() * 1e3;
     drop(outputs);
     time
@@ -124,7 +123,7 @@ fn evaluate(model: &Prepared, input: &FloatTensor<Flex>) -> f64 {
 /// Milliseconds of a forward pass on the tape and its backward pass.
 fn train(model: &Prepared, input: &FloatTensor<Flex>) -> f64 {
     let trained: Vec<usize> = model.plan.trained().map(|(index, _)| index).collect();
-    let mut pass = Pass { training: Some(ChaCha8Rng::seed_from_u64(3)) };
+    let mut pass = Pass::training(ChaCha8Rng::seed_from_u64(3));
     let start = Instant::now();
     let taped = model.training.forward(vec![Stream::new(input.clone())], &model.tensors, &trained, &mut pass);
     let loss = Autodiff::<Flex>::float_sum(taped.outputs[0].numbers());

@@ -4,22 +4,23 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::Experiment;
-use lmv_compiler::config::Call;
 use lmv_compiler::passes::Passes;
 
 use crate::device::Work;
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::events::{Event, Observer};
 use crate::kernels::Kernels;
 use crate::layers::Pass;
-use crate::network::{Network, tensor, values};
+use crate::losses::{Losses, Use};
+use crate::metrics::{Meters, Output};
+use crate::network::{Network, class_numbers, values};
 use crate::parameters;
 use crate::places::Places;
 use crate::stream::Stream;
 use crate::tasks::{self, Opening, Task};
-use crate::training::lock;
-use crate::training::meters::{Accuracy, RunningMean};
+use crate::training::meters::RunningMean;
 use crate::training::seeds::Seeds;
+use crate::training::{lock, recipe};
 
 /// What to measure: a trained model on its spec's data.
 pub struct Evaluation<'a> {
@@ -40,7 +41,8 @@ pub struct Evaluation<'a> {
 /// What was measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// Every metric that was asked for by name, in percent, and the mean plain cross entropy as `loss`.
+    /// Every metric that was asked for by name, and where there is a recipe the mean of its loss as `loss`, without label
+    /// smoothing.
     pub metrics: Vec<(String, f64)>,
     /// The samples it was measured on.
     pub samples: usize,
@@ -59,15 +61,11 @@ impl Work for Evaluation<'_> {
         let checkpoint = Some(self.checkpoint);
         let loaded = parameters::load::<B>(&plan, &Seeds::new(seed), self.places, checkpoint, &device, self.observer)?;
         let network = Network::<B>::new(&plan, &[])?;
-        let metrics = &self.experiment.eval;
         let never = || false;
-        let measured = evaluate(&network, &loaded.tensors, &*task, metrics, &device, self.observer, &never)?;
+        let measured = evaluate(&network, &loaded.tensors, &*task, self.experiment, &device, self.observer, &never)?;
         Ok(measured.unwrap_or_default())
     }
 }
-
-/// The names of all metrics that Rust measures.
-pub const METRICS: [&str; 2] = ["top1", "top5"];
 
 /// Measures a model on the evaluation split of its task, and tells of the files that turned out damaged.
 ///
@@ -77,12 +75,17 @@ pub fn evaluate<B: Kernels>(
     network: &Network<B>,
     parameters: &[FloatTensor<B>],
     task: &dyn Task,
-    metrics: &[Call],
+    experiment: &Experiment,
     device: &B::Device,
     observer: &mut dyn Observer,
     stop: &dyn Fn() -> bool,
 ) -> Result<Option<Measured>> {
-    let mut accuracy = Accuracy::new(&[1, 5]);
+    let outputs = &network.plan().outputs;
+    let mut meters = Meters::new(&experiment.eval, outputs)?;
+    let losses = match &experiment.train {
+        Some(recipe) => Some(Losses::<B>::new(recipe::loss(&recipe.fields)?, outputs, Use::Looking)?),
+        None => None,
+    };
     let mut loss = RunningMean::default();
     let total = task.evaluation_len();
     let mut done = 0;
@@ -91,32 +94,28 @@ pub fn evaluate<B: Kernels>(
             return Ok(None);
         }
         let examples = examples?;
-        let classes = task.classes();
-        let inputs =
-            examples.inputs.into_iter().map(|(dims, values)| Stream::new(tensor::<B>(values, &dims, device))).collect();
-        let Some(output) = network.forward(inputs, parameters, &mut Pass { training: None }).into_iter().next() else {
-            return Err(Failure::new("the model gives nothing to measure"));
-        };
-        let targets = tensor::<B>(examples.targets, &[examples.labels.len(), classes], device);
-        let mean = values::<B>(B::fused_softmax_cross_entropy(output.numbers(), targets));
-        loss.add(f64::from(mean[0]), examples.labels.len() as u64);
-        accuracy.add(&values::<B>(output.into_numbers()), classes, &examples.labels)?;
-        done += examples.labels.len();
+        let inputs = examples.inputs::<B>(&network.plan().inputs, device)?;
+        let found = network.forward(inputs, parameters, &mut Pass::evaluating());
+        if let Some(losses) = &losses {
+            loss.add(f64::from(values::<B>(losses.of(&found, &examples)?)[0]), examples.samples as u64);
+        }
+        let found = found.into_iter().map(|stream| Output { dims: stream.dims(), values: numbers::<B>(stream) });
+        meters.add(&found.collect::<Vec<_>>(), &examples)?;
+        done += examples.samples;
         observer.event(Event::Evaluated { done, total });
     }
     for line in task.damage() {
         observer.event(Event::Warning(line));
     }
-    let mut results = Vec::new();
-    for metric in metrics {
-        let value = match metric.name.as_str() {
-            "top1" => accuracy.top(1),
-            "top5" => accuracy.top(5),
-            other => return Err(Failure::new(format!("this lmvc cannot measure `{other}`"))),
-        };
-        let value = value.ok_or_else(|| Failure::new("there was no sample to measure on"))?;
-        results.push((metric.name.clone(), 100.0 * value));
-    }
-    results.push(("loss".to_owned(), loss.mean().unwrap_or(f64::NAN)));
+    let mut results = meters.values()?;
+    results.extend(loss.mean().map(|loss| ("loss".to_owned(), loss)));
     Ok(Some(Measured { metrics: results, samples: done, left_out: total - done }))
+}
+
+/// A stream's numbers, classes as numbers too.
+fn numbers<B: Kernels>(stream: Stream<B>) -> Vec<f32> {
+    match stream.holds_classes() {
+        true => class_numbers::<B>(stream.classes()).into_iter().map(|class| class as f32).collect(),
+        false => values::<B>(stream.into_numbers()),
+    }
 }

@@ -67,7 +67,7 @@ impl Work for Inference<'_> {
         if let (None, Some(remark)) = (self.checkpoint, untrained(&self.experiment.graph)) {
             self.observer.event(Event::Warning(remark));
         }
-        let outputs = network.forward(inputs, &parameters, &mut Pass { training: None });
+        let outputs = network.forward(inputs, &parameters, &mut Pass::evaluating());
         let names = plan.outputs.iter().map(|port| port.name.clone()).chain(self.taps.iter().cloned());
         let named: Vec<(String, Vec<usize>, Dtype, Vec<u8>)> = names
             .zip(outputs)
@@ -97,7 +97,7 @@ impl Work for Inference<'_> {
 
 /// What to say of a model without a checkpoint, where the spec trains something that no weights fill.
 fn untrained(graph: &Graph) -> Option<String> {
-    let fresh = graph.parameters.iter().filter(|parameter| !parameter.frozen && parameter.filled_by.is_none());
+    let fresh = graph.parameters.iter().filter(|parameter| parameter.is_trained() && parameter.filled_by.is_none());
     let fresh: Vec<&str> = fresh.map(|parameter| parameter.path.as_str()).collect();
     let first = fresh.first()?;
     Some(match fresh.len() {

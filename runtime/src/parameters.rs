@@ -145,7 +145,7 @@ impl Sources<'_> {
                 })
                 .collect();
             let checkpoint = self.open(name)?;
-            let report = weights::fill_report(&wanted, checkpoint, &name_maps())?;
+            let report = weights::fill_report(&wanted, checkpoint, &name_maps(plan))?;
             for ((parameter, _), (_, theirs)) in group.iter().zip(report.names) {
                 filled.insert(parameter.path.clone(), Origin::Weights(name.to_owned(), theirs));
             }
@@ -174,9 +174,10 @@ fn sizes(llm: &LlmSizes) -> weights::LlmSizes {
     }
 }
 
-/// The library's tables of checkpoint names.
-fn name_maps() -> Vec<NameMap> {
-    library::name_tables().into_iter().map(|(name, pairs)| NameMap { name, pairs }).collect()
+/// Tables of checkpoint names: the spec's own, then the library's.
+fn name_maps(plan: &Plan) -> Vec<NameMap> {
+    let tables = plan.names.iter().cloned().chain(library::name_tables());
+    tables.map(|(name, pairs)| NameMap { name, pairs }).collect()
 }
 
 /// What a checkpoint holds of the model's parameters, by their paths.
@@ -196,20 +197,20 @@ fn from_checkpoint(plan: &Plan, path: &Path, observer: &mut dyn Observer) -> Res
             .collect()
     };
     // A checkpoint with the frozen block in it fills that too; one without leaves it to the block's own weights.
-    let all = weights::fill_report(&wanted(&mut plan.parameters.iter()), &checkpoint, &name_maps());
+    let all = weights::fill_report(&wanted(&mut plan.parameters.iter()), &checkpoint, &name_maps(plan));
     let report = match all {
         Ok(report) => report,
         Err(failure) => {
             let own = |parameter: &&Parameter| !matches!(parameter.filled_by, Some(Filling::Block { .. }));
             // What a file holds of a block must fit; a block that it does not hold at all is none of its business.
-            let maps = [vec![NameMap::identity()], name_maps()].concat();
+            let maps = [vec![NameMap::identity()], name_maps(plan)].concat();
             let holds = |parameter: &Parameter| {
                 maps.iter().filter_map(|map| map.theirs(&parameter.path)).any(|name| checkpoint.contains(&name))
             };
             if plan.parameters.iter().filter(|parameter| !own(parameter)).any(holds) {
                 return Err(failure);
             }
-            weights::fill_report(&wanted(&mut plan.parameters.iter().filter(own)), &checkpoint, &name_maps())?
+            weights::fill_report(&wanted(&mut plan.parameters.iter().filter(own)), &checkpoint, &name_maps(plan))?
         }
     };
     observer.event(Event::Note(format!("{} tensors from {}, by {}", report.names.len(), path.display(), report.map)));

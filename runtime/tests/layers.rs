@@ -30,7 +30,10 @@ fn file(tensors: &[(&str, &str)]) -> (TempDir, PathBuf) {
 /// What a model of one input and no parameters gives for `x`, in training step `step` or while evaluating.
 fn run(network: &Network<Flex>, x: &Golden, step: Option<u64>) -> Vec<f32> {
     let input = Stream::new(tensor::<Flex>(x.values.clone(), &x.shape, &Default::default()));
-    let mut pass = Pass { training: step.map(|step| Seeds::new(7).stream("drop_path", 0, step)) };
+    let mut pass = match step {
+        Some(step) => Pass::training(Seeds::new(7).stream("drop_path", 0, step)),
+        None => Pass::evaluating(),
+    };
     let output = network.forward(vec![input], &[], &mut pass).remove(0);
     values::<Flex>(output.into_numbers())
 }

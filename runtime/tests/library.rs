@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lmv_compiler::library::{extern_names, not_yet_run};
-use lmv_runtime::{evaluation, layers, tasks};
+use lmv_runtime::{layers, tasks};
 
 fn same(kind: &str, rust: &[&str]) {
     let unwritten = |name: &String| not_yet_run().contains(&(kind.to_owned(), name.clone()));
@@ -22,10 +22,10 @@ fn same(kind: &str, rust: &[&str]) {
 fn every_declaration_runs() {
     same("layer", &layers::names());
     same("augment", &tasks::classification::pipeline::NAMES);
-    same("metric", &evaluation::METRICS);
-    same("dataset", &tasks::classification::DATASETS);
+    same("metric", &lmv_runtime::metrics::names());
+    same("dataset", &tasks::datasets());
     same("init", &lmv_runtime::init::NAMES);
-    same("loss", &lmv_runtime::training::recipe::LOSSES);
+    same("loss", &lmv_runtime::losses::names());
     same("optimizer", &lmv_runtime::training::recipe::OPTIMIZERS);
     same("schedule", &lmv_runtime::training::recipe::SCHEDULES);
     same("mix", &lmv_runtime::training::recipe::MIXES);
@@ -33,6 +33,8 @@ fn every_declaration_runs() {
     same("group", &lmv_runtime::training::recipe::GROUPS);
     same("scale", &lmv_runtime::training::recipe::SCALES);
     same("views", &lmv_runtime::training::recipe::VIEWS);
+    same("clip", &lmv_runtime::training::recipe::CLIPS);
+    same("momentum", &lmv_runtime::training::recipe::MOMENTA);
     same("llm", &lmv_runtime::weights::llm::FAMILIES);
 }
 
@@ -52,6 +54,8 @@ fn a_declaration_without_a_rust_part_is_of_a_kind_that_has_some() {
         "group",
         "scale",
         "views",
+        "clip",
+        "momentum",
         "llm",
     ];
     for (kind, name) in not_yet_run() {

@@ -54,7 +54,7 @@ fn kept(program: &str, passes: Passes) -> (f64, f64) {
         let dims: Vec<usize> =
             std::iter::once(BATCH).chain(plan.shape(plan.inputs[0].stream).numbers().expect("known")).collect();
         let input = tensor::<Flex>(small(dims.iter().product()), &dims, &device);
-        network.forward(vec![Stream::new(input)], &tensors, &trained, &mut Pass { training: None })
+        network.forward(vec![Stream::new(input)], &tensors, &trained, &mut Pass::evaluating())
     };
     // First some for threads and buffers that stay. Their backward passes take what they kept.
     for _ in 0..8 {

@@ -3,20 +3,23 @@
 
 mod golden_support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn_flex::Flex;
 use golden_support::{compile, difference, golden_folders, infer, read, write};
+use lmv_compiler::config::{Call, Config, On};
 use lmv_compiler::passes::Passes;
 use lmv_compiler::plan::Plan;
 use lmv_runtime::events::Event;
+use lmv_runtime::examples::{Batch, Examples};
 use lmv_runtime::kernels::{AdamW, Kernels};
 use lmv_runtime::layers::Pass;
+use lmv_runtime::losses::{Losses, Use};
 use lmv_runtime::network::{TapedNetwork, tensor, values};
 use lmv_runtime::parameters;
 use lmv_runtime::places::Places;
-use lmv_runtime::training::engine::gradients;
-use lmv_runtime::training::mix::one_hot_smoothed;
+use lmv_runtime::training::engine::{Stepped, gradients};
 use lmv_runtime::training::seeds::Seeds;
 
 /// The spec of a golden folder's model; both folders hold their sizes in the shapes of the tensors.
@@ -43,6 +46,17 @@ model(image : [3, {side}, {side}]) {{
   features >> token(0) >> linear({d}, {classes}) as head
 }}"
     )
+}
+
+/// Cross entropy of the model's only output, held against the labels.
+fn loss() -> Config {
+    Config::Call(Box::new(Call {
+        kind: "loss".into(),
+        name: "cross_entropy".into(),
+        arguments: BTreeMap::new(),
+        with: BTreeMap::new(),
+        on: Some(On { outputs: vec!["output".into()], fields: vec!["label".into()] }),
+    }))
 }
 
 /// Our name of a parameter that the reference calls `theirs`, in the spec above.
@@ -119,22 +133,20 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
         let network = TapedNetwork::<Flex>::new(plan, &[]).expect("the layers are there");
         let image = read(&cases, "image");
         let labels: Vec<usize> = read(&cases, "label").values.iter().map(|&label| label as usize).collect();
-        let classes = read(&cases, "logits").shape[1];
-        let targets = one_hot_smoothed(&labels, classes, 0.0).expect("labels are classes");
+        let examples = Examples {
+            samples: labels.len(),
+            fields: BTreeMap::from([
+                ("image".to_owned(), Batch::numbers(image.shape.clone(), image.values.clone())),
+                ("label".to_owned(), Batch::labels(&labels)),
+            ]),
+        };
+        let losses = Losses::new(&loss(), &plan.outputs, Use::Training).expect("a loss that runs");
         let trained: Vec<usize> = plan.trained().map(|(index, _)| index).collect();
         let step = |parameters: &[_]| {
-            gradients::<Flex>(
-                &network,
-                parameters,
-                &trained,
-                vec![(image.shape.clone(), image.values.clone())],
-                tensor::<Flex>(targets.clone(), &[labels.len(), classes], &device),
-                &mut Pass { training: None },
-                &device,
-            )
-            .expect("the model gives something")
+            gradients::<Flex>(&network, parameters, &trained, &losses, &examples, &mut Pass::evaluating(), &device)
+                .expect("the model gives something")
         };
-        let (loss, found) = step(&parameters);
+        let Stepped { loss, gradients: found, .. } = step(&parameters);
         assert!((loss - f64::from(read(&cases, "loss").values[0])).abs() <= 1e-4, "{}: loss {loss}", golden.display());
         let file = lmv_runtime::weights::Checkpoint::open(&cases).expect("the cases open");
         let mut compared = 0;
@@ -162,7 +174,7 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
             })
             .collect();
         for (number, expected) in expected.iter().enumerate() {
-            let (loss, found) = step(&parameters);
+            let Stepped { loss, gradients: found, .. } = step(&parameters);
             assert!((loss - f64::from(*expected)).abs() <= 2e-4, "{}: step {number}: {loss}", golden.display());
             for ((&i, gradient), (m, v)) in trained.iter().zip(found).zip(&mut moments) {
                 let decay = if plan.tensors[i].shape.0.len() > 1 { 0.05 } else { 0.0 };

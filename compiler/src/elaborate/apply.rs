@@ -162,6 +162,8 @@ impl Elaborator<'_> {
                 self.marked(mark, at, &base, |this| this.apply(&named, input, seat, at))
             }
             LayerKind::Shared { inner, place, sharing } => {
+                // What is shared is shared with uses elsewhere.
+                self.singular += 1;
                 let place = place.of_a_use(sharing);
                 let before = self.shared.replace(sharing.clone());
                 let output = self.apply(inner, input, Seat::Below(&place), at);
@@ -309,19 +311,25 @@ impl Elaborator<'_> {
             ItemKind::Extern { facts, .. } if !(self.by_meaning && definition.body().is_some()) => {
                 let scope = seat.take(&definition.name, given);
                 let run = |this: &mut Self| this.node(&layer, facts, input, &bindings, &env, &scope);
-                self.framed(&definition.name, at, run).unwrap_or(Value::Error)
+                self.framed_use(&layer, run).unwrap_or(Value::Error)
             }
             ItemKind::Define { signature, .. } | ItemKind::Extern { signature, .. } => {
                 let Some(body) = definition.body() else { return Value::Error };
                 let scope = seat.take(&definition.name, given);
+                if let Some(output) = self.known(&layer, &input, &scope) {
+                    return output;
+                }
+                let begun = self.begun(&layer, &input);
                 let env = Env::within(&env, vec![("input".to_owned(), input.clone())]);
-                let output = self
-                    .framed(&definition.name, at, |this| this.body(body, input, env.clone(), &scope))
-                    .unwrap_or(Value::Error);
+                let output =
+                    self.framed_use(&layer, |this| this.body(body, input, env.clone(), &scope)).unwrap_or(Value::Error);
                 if let (Some(signature), false) = (signature, matches!(output, Value::Error))
                     && !self.check_output(&layer, &signature.output, &output, &mut bindings, &env)
                 {
                     return Value::Error;
+                }
+                if let Some(begun) = begun {
+                    self.remember(begun, &layer, &output);
                 }
                 output
             }

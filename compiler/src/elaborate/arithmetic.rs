@@ -1,6 +1,6 @@
 //! Arithmetic: numbers, sizes that have none yet, and sums of losses.
 
-use lmv_grammar::ast::{Arg, BinaryOp, Expr};
+use lmv_grammar::ast::{Arg, BinaryOp, Expr, ExprKind};
 
 use super::{Elaborator, Place};
 use crate::codes::Code;
@@ -86,29 +86,13 @@ impl Elaborator<'_> {
             }
             (a, b) if is_loss(&a) || is_loss(&b) => self.losses(op, a, b, left, right, at),
             (a, b) => {
-                let layers = matches!(a, Value::Layer(_) | Value::Definition(_))
-                    && matches!(b, Value::Layer(_) | Value::Definition(_));
-                let mut diagnostic = Diagnostic::error(
+                let diagnostic = Diagnostic::error(
                     Code::WrongType,
                     format!("`{sign}` takes two numbers"),
                     at,
                     format!("these are {} and {}", a.kind(), b.kind()),
                 );
-                let layer = match sign {
-                    "+" => Some("add"),
-                    "-" => Some("subtract"),
-                    "*" => Some("multiply"),
-                    _ => None,
-                };
-                if let (Value::Stream(_), Value::Stream(_), Some(layer)) = (&a, &b, layer) {
-                    diagnostic =
-                        diagnostic.help(format!("for streams it is a layer of two inputs: `(a, b) >> {layer}`"));
-                }
-                if layers {
-                    diagnostic = diagnostic.help(
-                        "`f >> g` runs one layer after the other; `residual(f)` adds a layer's output to its input",
-                    );
-                }
+                let diagnostic = self.as_a_layer(op, (&a, left), (&b, right), at, diagnostic);
                 self.report(diagnostic)
             }
         }
@@ -204,7 +188,12 @@ impl Elaborator<'_> {
                         let divisors: Vec<String> = near_divisors(a, b).iter().map(i64::to_string).collect();
                         diagnostic = diagnostic.note(format!("near {b}, {a} divides by {}", divisors.join(" and ")));
                     }
-                    return self.report(diagnostic);
+                    let named = |expr: &Expr| match &expr.kind {
+                        ExprKind::Name(name) => Some(name.clone()),
+                        _ => None,
+                    };
+                    let about = named(right).or_else(|| named(left));
+                    return self.report_about(about.as_deref(), diagnostic);
                 }
                 a.checked_div(b)
             }

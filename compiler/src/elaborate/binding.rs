@@ -6,7 +6,7 @@ use std::rc::Rc;
 use lmv_grammar::ast::{Arg, Comparison, Expr, ExprKind, Fact, ItemKind};
 
 use super::matching::{Bindings, as_value};
-use super::{Elaborator, Place};
+use super::{Elaborator, Kind, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
@@ -52,15 +52,22 @@ impl Elaborator<'_> {
                         1 => format!("takes one argument, `{}`", known[0]),
                         n => format!("takes {n} arguments: `{}`", known.join("`, `")),
                     };
-                    self.report(
-                        Diagnostic::error(
-                            Code::UnknownArgument,
-                            format!("`{}` is given too many arguments", definition.name),
-                            written,
-                            "one too many",
-                        )
-                        .note(format!("`{}` {takes}", definition.name)),
-                    );
+                    let diagnostic = Diagnostic::error(
+                        Code::UnknownArgument,
+                        format!("`{}` is given too many arguments", definition.name),
+                        written,
+                        "one too many",
+                    )
+                    .note(format!("`{}` {takes}", definition.name));
+                    let layer_first = params.is_empty() && args.len() == 1 && definition.sort() == "layer";
+                    self.report(match layer_first {
+                        true => {
+                            let first = self.sources.text(written);
+                            let piped = format!("{first} >> {}", definition.name);
+                            diagnostic.replace("a pipe runs one layer after the other", call, piped)
+                        }
+                        false => diagnostic,
+                    });
                     None
                 }
                 Some(name) => {
@@ -81,6 +88,13 @@ impl Elaborator<'_> {
                     slot
                 }
             };
+            let kind = match slot.and_then(|slot| params[slot].default.as_ref()).map(|default| &default.kind) {
+                Some(ExprKind::Int(_) | ExprKind::Float(_)) => Kind::Number,
+                _ => Kind::Argument,
+            };
+            if definition.sort() == "layer" {
+                self.want(kind, &arg.value, file);
+            }
             let value = self.eval(&arg.value, place);
             let Some(slot) = slot else {
                 sound = false;
@@ -111,23 +125,12 @@ impl Elaborator<'_> {
 
     /// Whether a layer is called on a stream, `head(x)`, as another language would apply it; then that is reported.
     fn applied_by_brackets(&mut self, definition: &Definition, args: &[Arg], place: &Place, call: Origin) -> bool {
-        let streams = |this: &Self, arg: &Arg| match &arg.value.kind {
-            ExprKind::Name(name) => this.is_stream_name(name, place),
-            _ => false,
-        };
-        let Some(stream) = args.iter().position(|arg| streams(self, arg)) else { return false };
         if definition.sort() != "layer" {
             return false;
         }
-        let text = |this: &Self, arg: &Arg| {
-            let name = arg.name.as_ref().map_or(String::new(), |name| format!("{} = ", name.text));
-            format!("{name}{}", this.sources.text(Origin { file: place.env.file, span: arg.value.span }))
-        };
-        let at = Origin { file: place.env.file, span: args[stream].value.span };
-        let flows = self.sources.text(at).to_owned();
-        let others: Vec<String> =
-            args.iter().enumerate().filter(|(i, _)| *i != stream).map(|(_, arg)| text(self, arg)).collect();
-        let brackets = if others.is_empty() { String::new() } else { format!("({})", others.join(", ")) };
+        let Some((flows, others)) = self.streams_and_others(args, place, call) else { return false };
+        let stream = args.iter().find(|arg| self.streams_and_others(std::slice::from_ref(*arg), place, call).is_some());
+        let at = stream.map_or(call, |arg| Origin { file: call.file, span: arg.value.span });
         self.report(
             Diagnostic::error(
                 Code::WrongType,
@@ -136,7 +139,7 @@ impl Elaborator<'_> {
                 "this is a stream",
             )
             .note("a call configures a layer, a pipe applies it")
-            .replace("pipe it in", call, format!("{flows} >> {}{brackets}", definition.name)),
+            .replace("pipe it in", call, format!("{flows} >> {}{others}", definition.name)),
         );
         true
     }
@@ -182,7 +185,19 @@ impl Elaborator<'_> {
             )
             .also(definition.origin(), "declared here")
             .note(format!("`{}` takes `{}`", definition.name, all.join("`, `")));
-            self.report(diagnostic);
+            // As it would read with them, where it stands in the user's file.
+            let written = self.sources.text(call);
+            let added: Vec<String> = missing.iter().map(|name| format!("{name} = …")).collect();
+            let with_them = match written.strip_suffix(')') {
+                Some(call) if call.ends_with('(') => format!("{call}{})", added.join(", ")),
+                Some(call) => format!("{call}, {})", added.join(", ")),
+                None => format!("{written}({})", added.join(", ")),
+            };
+            let begins = written.trim_end_matches(')').starts_with(definition.name.as_str());
+            self.report(match begins && !with_them.contains('\n') {
+                true => diagnostic.help(format!("for example `{with_them}`")),
+                false => diagnostic,
+            });
             return None;
         }
         (sound && self.requirements_hold(definition, &bound, call)).then_some(bound)

@@ -32,6 +32,9 @@ impl Elaborator<'_> {
                 _ => {}
             }
         }
+        if let Some(reported) = self.of_another_library(callee, Some(args), place, at) {
+            return reported;
+        }
         let value = self.eval(callee, place);
         match value {
             Value::Definition(definition) => {
@@ -47,7 +50,16 @@ impl Elaborator<'_> {
                 }
                 let diagnostic =
                     Diagnostic::error(Code::WrongType, format!("{} cannot be called", other.kind()), at, "called here");
+                let applied = match &other {
+                    Value::Layer(_) => self.streams_and_others(args, place, at).filter(|(_, others)| others.is_empty()),
+                    _ => None,
+                };
+                let layer = self.sources.text(Origin { file: at.file, span: callee.span });
                 self.report(match (&other, args) {
+                    _ if applied.is_some() => {
+                        let flows = applied.map(|(flows, _)| flows).unwrap_or_default();
+                        diagnostic.replace("a pipe applies a layer", at, format!("{flows} >> {layer}"))
+                    }
                     (Value::LlmLayers(llm), [Arg { name: None, value }]) => {
                         let index = self.sources.text(Origin { file: at.file, span: value.span });
                         diagnostic.fix("a block is picked in brackets", at, format!("{}.layer[{index}]", llm.name))

@@ -2,22 +2,18 @@
 
 use std::rc::Rc;
 
-use lmv_grammar::ast::{Block, Expr, ExprKind, ItemKind, Name};
+use lmv_grammar::ast::{Block, Expr, ExprKind, ItemKind, Name, Span};
 
-use super::{Elaborator, Place};
+use super::{Elaborator, Kind, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
+use crate::files;
 use crate::library;
 use crate::modules::Found;
-use crate::near::nearest;
 use crate::shape::Dim;
-use crate::source::Origin;
+use crate::source::{FileId, Origin};
 use crate::value::{Definition, Env, Layer, LayerKind, Llm, Value};
-
-/// Names that the language itself gives a meaning.
-const BUILTINS: [&str; 10] =
-    ["frozen", "trainable", "random", "pretrained", "shared", "path", "when", "max", "min", "data"];
 
 impl Elaborator<'_> {
     /// Evaluates an expression; a mistake is reported and gives [`Value::Error`].
@@ -39,6 +35,9 @@ impl Elaborator<'_> {
             ExprKind::Str(s) => Value::Config(Config::Str(s.clone())),
             ExprKind::Name(name) => self.name(name, place, at),
             ExprKind::Field(of, name) => {
+                if let Some(reported) = self.of_another_library(expr, None, place, at) {
+                    return reported;
+                }
                 let value = self.eval(of, place);
                 self.field(value, name, at)
             }
@@ -114,7 +113,10 @@ impl Elaborator<'_> {
                 )),
             },
             ExprKind::Binary(op, a, b) => {
+                let wanted = self.wanted_at(at);
+                wanted.into_iter().for_each(|kind| self.want(kind, a, at.file));
                 let left = self.eval(a, place);
+                wanted.into_iter().for_each(|kind| self.want(kind, b, at.file));
                 let right = self.eval(b, place);
                 self.binary(*op, left, right, a, b, at)
             }
@@ -127,7 +129,12 @@ impl Elaborator<'_> {
                 Value::Tuple(values)
             }
             ExprKind::List(items) => {
-                let values: Vec<Value> = items.iter().map(|item| self.eval(item, place)).collect();
+                let wanted = self.wanted_at(at);
+                let each = |item| {
+                    wanted.into_iter().for_each(|kind| self.want(kind, item, at.file));
+                    self.eval(item, place)
+                };
+                let values: Vec<Value> = items.iter().map(each).collect();
                 if values.iter().any(|value| matches!(value, Value::Error)) {
                     return Value::Error;
                 }
@@ -195,12 +202,7 @@ impl Elaborator<'_> {
                 (names, Value::Tuple(values)) if values.len() == names.len() => values,
                 (names, Value::Error | Value::Param(_)) => vec![Value::Error; names.len()],
                 (names, other) => {
-                    self.report(Diagnostic::error(
-                        Code::WrongType,
-                        format!("{} names for {}", names.len(), other.kind()),
-                        at,
-                        format!("this is {}", other.kind()),
-                    ));
+                    self.names_and_values(names, &other, at);
                     vec![Value::Error; names.len()]
                 }
             };
@@ -215,6 +217,36 @@ impl Elaborator<'_> {
             place.env = Env::within(&place.env, names);
         }
         self.eval(&block.result, &place)
+    }
+
+    /// Names of a tuple that are not as many as what they name.
+    fn names_and_values(&mut self, names: &[Name], value: &Value, at: Origin) {
+        let Some((first, rest)) = names.split_first() else { return };
+        let names_at = Origin { file: at.file, span: rest.last().map_or(first.span, |last| first.span.to(last.span)) };
+        let (given, label) = match value {
+            Value::Tuple(items) => (format!("{} values", items.len()), format!("this is {} side by side", items.len())),
+            Value::Stream(stream) => ("one stream".to_owned(), format!("gives {}", self.graph.streams[stream.id.0])),
+            other => ("one value".to_owned(), format!("this is {}", other.kind())),
+        };
+        let message = format!("{} names are given {given}", names.len());
+        let count = format!("{} names", names.len());
+        let diagnostic = Diagnostic::error(Code::WrongType, message, at, label).also(names_at, count);
+        let brackets = self.brackets_around(names_at);
+        self.report(match value {
+            Value::Tuple(items) => diagnostic.help(format!("a pattern names all {} of them", items.len())),
+            Value::Stream(_) => diagnostic
+                .replace("one stream has one name", brackets, &first.text)
+                .help("two layers side by side give two: `let (a, b) = x >> (f, g)`"),
+            _ => diagnostic.replace("one value has one name", brackets, &first.text),
+        });
+    }
+
+    /// A place with the brackets that stand around it.
+    fn brackets_around(&self, at: Origin) -> Origin {
+        let text = &self.sources.get(at.file).text;
+        let start = text[..at.span.start].trim_end().strip_suffix('(').map_or(at.span.start, str::len);
+        let end = text[at.span.end..].find(')').map_or(at.span.end, |close| at.span.end + close + 1);
+        Origin { file: at.file, span: Span::new(start, end) }
     }
 
     fn name(&mut self, name: &str, place: &Place, at: Origin) -> Value {
@@ -258,6 +290,24 @@ impl Elaborator<'_> {
                     .note("a name that begins with `_` is seen in its own file alone"),
             );
         }
+        if let Some((from, there)) = self.modules.imported_below(at.file, name) {
+            let from_where = match library::module_of(from) {
+                Some(module) => module.path.clone(),
+                None => {
+                    let (own, other) = (&self.sources.get(at.file).name, &self.sources.get(from).name);
+                    format!("\"{}\"", files::between(own, other))
+                }
+            };
+            let named = if there == name { there } else { format!("{there} as {name}") };
+            let diagnostic = Diagnostic::error(
+                Code::UnknownName,
+                format!("`{name}` is not imported"),
+                at,
+                "the file that this one builds on imports it, and hands it on to none",
+            );
+            let line = format!("use {from_where} {{ {named} }}\n");
+            return self.report(diagnostic.fix("import it here, too", self.top_of(at.file), line));
+        }
         let elsewhere = library::modules_with(name);
         if let Some(first) = elsewhere.first() {
             let line = |module: &str| format!("use {module} {{ {name} }}");
@@ -268,23 +318,32 @@ impl Elaborator<'_> {
                 "is in the library, and not seen without a `use`",
             );
             return self.report(match elsewhere.as_slice() {
-                [module] => {
-                    let top = crate::source::top_of(&self.sources.get(at.file).text);
-                    let top = Origin { file: at.file, span: lmv_grammar::ast::Span::new(top, top) };
-                    diagnostic.fix("import it", top, format!("{}\n", line(module)))
-                }
+                [module] => diagnostic.fix("import it", self.top_of(at.file), format!("{}\n", line(module))),
                 several => diagnostic
                     .note(format!("`{}` have one", several.join("`, `")))
                     .help(format!("import the one that is meant: `{}`", line(first))),
             });
         }
-        let mut known: Vec<String> = self.modules.names(at.file);
-        known.extend(place.env.all_names().into_iter().map(str::to_owned));
-        known.extend(BUILTINS.map(str::to_owned));
-        known.sort_unstable();
-        known.dedup();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        self.report(diagnostic.did_you_mean(name, &known, at))
+        if let Some(help) = word_of_python(name) {
+            return self.report(diagnostic.help(help));
+        }
+        let wanted = self.wanted_at(at);
+        let known = self.names_in_reach(place, at.file);
+        let fitting: Vec<&str> = known
+            .iter()
+            .map(String::as_str)
+            .filter(|known| wanted.is_none_or(|kind| place.env.get(known).is_some() || self.fits(at.file, known, kind)))
+            .collect();
+        self.report(diagnostic.did_you_mean_or(name, &fitting, at, |diagnostic| match wanted {
+            Some(kind) => diagnostic.help(kind.where_to_find()),
+            None => diagnostic,
+        }))
+    }
+
+    /// Where the first line of a file can be put.
+    fn top_of(&self, file: FileId) -> Origin {
+        let top = crate::source::top_of(&self.sources.get(file).text);
+        Origin { file, span: Span::new(top, top) }
     }
 
     /// A name that stands for a value is that value; one that is to be called stays a definition.
@@ -345,6 +404,12 @@ impl Elaborator<'_> {
                     )),
                 )
             }
+            Value::Stream(_) | Value::UnknownInput => {
+                let message = format!("a stream has no part `{}`", name.text);
+                let diagnostic = Diagnostic::error(Code::UnknownField, message, name_at, "no such part");
+                let diagnostic = self.part_of_a_stream(name, diagnostic);
+                self.report(diagnostic)
+            }
             // Without data the sizes that it would tell keep their names.
             Value::Data(None) => Value::Dim(Dim::named(&name.text)),
             Value::Data(Some(data)) => {
@@ -355,15 +420,20 @@ impl Elaborator<'_> {
                 if let ("classes", Some(dim)) = (name.text.as_str(), class) {
                     return super::matching::as_value(&dim);
                 }
-                self.report(
-                    Diagnostic::error(
-                        Code::UnknownField,
-                        format!("the data has no `{}`", name.text),
-                        name_at,
-                        "not a part of the data",
-                    )
-                    .also(data.origin, format!("`{}` stands here", data.call.name)),
+                let mut known: Vec<&str> = data.call.arguments.keys().map(String::as_str).collect();
+                known.extend(data.fields.iter().any(|(_, ty)| ty.is_label()).then_some("classes"));
+                known.sort_unstable();
+                known.dedup();
+                let diagnostic = Diagnostic::error(
+                    Code::UnknownField,
+                    format!("the data has no `{}`", name.text),
+                    name_at,
+                    "not a part of the data",
                 )
+                .also(data.origin, format!("`{}` stands here", data.call.name));
+                self.report(diagnostic.did_you_mean_or(&name.text, &known, name_at, |diagnostic| {
+                    diagnostic.note(format!("its parts are `{}`", known.join("`, `")))
+                }))
             }
             Value::Record(fields) => {
                 if let Some((_, value)) = fields.iter().find(|(field, _)| *field == name.text) {
@@ -376,11 +446,9 @@ impl Elaborator<'_> {
                     name_at,
                     "no such field",
                 );
-                let diagnostic = match nearest(&name.text, known.iter().copied()) {
-                    Some(_) => diagnostic.did_you_mean(&name.text, &known, name_at),
-                    None => diagnostic.note(format!("it has `{}`", known.join("`, `"))),
-                };
-                self.report(diagnostic)
+                self.report(diagnostic.did_you_mean_or(&name.text, &known, name_at, |diagnostic| {
+                    diagnostic.note(format!("it has `{}`", known.join("`, `")))
+                }))
             }
             Value::Error | Value::Param(_) => Value::Error,
             other => self.report(Diagnostic::error(
@@ -403,12 +471,21 @@ impl Elaborator<'_> {
                 );
             }
             other => {
-                return self.report(Diagnostic::error(
+                let streams = is_stream(&other);
+                let diagnostic = Diagnostic::error(
                     Code::WrongType,
                     format!("{} cannot be indexed", other.kind()),
                     at,
                     "only the blocks of a language model are indexed, as in `llama7b.layer[31]`",
-                ));
+                );
+                return self.report(match (other, streams) {
+                    (Value::Tuple(items), true) => {
+                        let names: Vec<String> = (0..items.len()).map(|index| format!("s{index}")).collect();
+                        diagnostic.help(format!("a `let` names the parts of a tuple: `let ({}) = …`", names.join(", ")))
+                    }
+                    (_, true) => diagnostic.help("a layer picks one of the tokens: `x >> token(0)`"),
+                    _ => diagnostic,
+                });
             }
         };
         let (first, end) = match index {
@@ -475,10 +552,12 @@ impl Elaborator<'_> {
     /// A pipe that begins with a stream runs; one that begins with a layer is a layer.
     fn pipe(&mut self, steps: &[Expr], place: &Place, at: Origin) -> Value {
         let Some((first, rest)) = steps.split_first() else { return Value::Error };
+        self.want(Kind::Layer, first, at.file);
         let mut value = self.eval(first, place);
         if is_stream(&value) {
             for step in rest {
                 let step_at = Origin { file: at.file, span: step.span };
+                self.want(Kind::Layer, step, at.file);
                 let layer = self.eval(step, place);
                 value = self.step(layer, value, place, step_at);
             }
@@ -488,6 +567,7 @@ impl Elaborator<'_> {
         let mut values = vec![at_step(value, Origin { file: at.file, span: first.span })];
         for step in rest {
             let step_at = Origin { file: at.file, span: step.span };
+            self.want(Kind::Layer, step, at.file);
             let value = self.eval(step, place);
             if is_stream(&value) {
                 let text = self.sources.text(step_at);
@@ -512,6 +592,21 @@ impl Elaborator<'_> {
         }
         Layer::configured(LayerKind::Pipe(values), at)
     }
+}
+
+/// What to write for a word that means something in Python.
+fn word_of_python(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "None" | "nil" | "null" => "what is not wanted is left out; a truth value is `false`",
+        "self" | "super" | "forward" => {
+            "the body of a layer sees its parameters, and `input`, the stream that comes in"
+        }
+        "range" => "a range is `0..12`, without its end; layers in a row are `repeat(12, i) { … }`",
+        "len" => "a layer reads the sizes of a stream off its signature, as `T` in `[T, d] -> [T, d]`",
+        "return" => "a body ends in what it gives, without a word in front",
+        "print" => "`lmvc show` prints the model; `lmvc infer --tap NAME` writes what a stream holds",
+        _ => return None,
+    })
 }
 
 /// Whether a value can be piped from.

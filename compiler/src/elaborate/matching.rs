@@ -27,6 +27,13 @@ impl Bindings {
     }
 }
 
+/// How much of a signature was known before a stream was held against it: so many of its dims, and what `..` is.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    dims: usize,
+    rest: bool,
+}
+
 /// How a shape and a pattern disagree.
 pub(crate) struct Mismatch {
     /// The pattern with what is known of it: `[tokens, 2048]`.
@@ -89,7 +96,7 @@ impl Elaborator<'_> {
         if pattern.classes.is_none() && stream.classes.is_none() {
             return Some(Ok(()));
         }
-        let mut expected = self.describe(pattern.dims, bindings, env)?;
+        let mut expected = self.describe(pattern.dims, bindings, Told::default(), env)?;
         let (note, help) = match (pattern.classes, &stream.classes) {
             (None, None) => return Some(Ok(())),
             (Some(wanted), Some(found)) => {
@@ -118,6 +125,28 @@ impl Elaborator<'_> {
         Some(Err(Mismatch { expected, notes: vec![note], last: None, unbound: false, help }))
     }
 
+    /// Matches like [`Self::match_tensor`] where `..` stands for as many dims as `rest` has: another number of dims is told
+    /// before any of them is looked at.
+    pub(crate) fn match_tensor_beside(
+        &mut self,
+        ty: &Type,
+        rest: &[Dim],
+        stream: &Stream,
+        bindings: &mut Bindings,
+        env: &EnvRef,
+    ) -> Option<Result<(), Mismatch>> {
+        let dims = tensor(ty).map(|pattern| pattern.dims).unwrap_or_default();
+        let takes = rest.len() + dims.len().saturating_sub(1);
+        if dims.iter().any(|dim| matches!(dim, DimExpr::Rest(_))) && takes != stream.shape.0.len() {
+            let bound = Bindings { rest: Some(rest.to_vec()), ..Bindings::default() };
+            let expected = self.describe(dims, &bound, Told { dims: 0, rest: true }, env)?;
+            let plural = if takes == 1 { "" } else { "s" };
+            let note = format!("it takes {takes} dim{plural} per sample, and the stream has {}", stream.shape.0.len());
+            return Some(Err(Mismatch { expected, notes: vec![note], last: None, unbound: true, help: None }));
+        }
+        self.match_tensor(ty, stream, bindings, env)
+    }
+
     /// Matches a shape against a pattern, binding the pattern's free names. `None` is a mistake that was reported.
     pub(super) fn match_shape(
         &mut self,
@@ -128,9 +157,11 @@ impl Elaborator<'_> {
     ) -> Option<Result<(), Mismatch>> {
         let has_rest = pattern.iter().any(|dim| matches!(dim, DimExpr::Rest(_)));
         let fixed = pattern.len() - usize::from(has_rest);
+        // What other streams have told before: messages say it, and leave the rest its names.
+        let told = Told { dims: bindings.dims.len(), rest: bindings.rest.is_some() };
         let dims = &shape.0;
         if dims.len() < fixed || (!has_rest && dims.len() != fixed) {
-            let expected = self.describe(pattern, bindings, env)?;
+            let expected = self.describe(pattern, bindings, told, env)?;
             let plural = if fixed == 1 { "" } else { "s" };
             let least = if has_rest { "at least " } else { "" };
             let note = format!("it takes {least}{fixed} dim{plural} per sample, and the stream has {}", dims.len());
@@ -191,7 +222,7 @@ impl Elaborator<'_> {
             return Some(Ok(()));
         }
         let only_last = wrong.len() == 1;
-        let expected = self.describe(pattern, bindings, env)?;
+        let expected = self.describe(pattern, bindings, told, env)?;
         Some(Err(Mismatch { expected, notes: wrong, last: last.filter(|_| only_last), unbound: false, help: None }))
     }
 
@@ -248,26 +279,29 @@ impl Elaborator<'_> {
                     }
                 },
                 _ => {
-                    let dim = match self.dim_or_free(dim, bindings, env)? {
-                        Ok(dim) => dim,
+                    let found = match self.dim_or_free(dim, bindings, env)? {
+                        Ok(found) => found,
                         Err(free) if matches!(dim, DimExpr::Varying(_)) => Dim::varying(&free),
                         Err(free) => Dim::named(&free),
                     };
-                    if let Dim::Known(n) = dim
+                    if let Dim::Known(n) = found
                         && n <= 0
                     {
-                        self.report(
-                            Diagnostic::error(
-                                Code::Dim,
-                                format!("a dim of {n} is no dim"),
-                                at,
-                                format!("would be {n} wide"),
-                            )
-                            .note("every dim is at least 1"),
-                        );
+                        let about = match dim {
+                            DimExpr::Expr(Expr { kind: ExprKind::Name(name), .. }) => Some(name.as_str()),
+                            _ => None,
+                        };
+                        let diagnostic = Diagnostic::error(
+                            Code::Dim,
+                            format!("a dim of {n} is no dim"),
+                            at,
+                            format!("would be {n} wide"),
+                        )
+                        .note("every dim is at least 1");
+                        self.report_about(about, diagnostic);
                         return None;
                     }
-                    dims.push(dim);
+                    dims.push(found);
                 }
             }
         }
@@ -316,9 +350,19 @@ impl Elaborator<'_> {
     }
 
     /// A pattern for messages: names that are read off the stream stay names.
-    fn describe(&mut self, pattern: &[DimExpr], bindings: &Bindings, env: &EnvRef) -> Option<String> {
+    fn describe(&mut self, pattern: &[DimExpr], bindings: &Bindings, told: Told, env: &EnvRef) -> Option<String> {
         let mut parts = Vec::new();
         for dim in pattern {
+            if let (DimExpr::Rest(_), true, Some(rest)) = (dim, told.rest, &bindings.rest) {
+                parts.extend(rest.iter().map(Dim::to_string));
+                continue;
+            }
+            if let DimExpr::Expr(Expr { kind: ExprKind::Name(name), .. }) = dim
+                && let Some((_, known)) = bindings.dims[..told.dims].iter().find(|(known, _)| known == name)
+            {
+                parts.push(known.to_string());
+                continue;
+            }
             let free = |name: &str| env.get(name).is_none();
             parts.push(match dim {
                 DimExpr::Expr(Expr { kind: ExprKind::Name(name), .. }) if free(name) => {
@@ -368,12 +412,17 @@ impl Elaborator<'_> {
             Value::Error => None,
             other => {
                 let at = Origin { file: env.file, span: expr.span };
-                self.report(Diagnostic::error(
-                    Code::WrongType,
-                    "a dim is a whole number",
-                    at,
-                    format!("this is {}", other.kind()),
-                ));
+                let message = match &expr.kind {
+                    ExprKind::Name(name) => format!("`{name}` is a dim, and a dim is a whole number"),
+                    _ => "a dim is a whole number".to_owned(),
+                };
+                let what = match &other {
+                    Value::Config(value @ (Config::Float(_) | Config::Str(_))) => {
+                        format!("{value} is {}", other.kind())
+                    }
+                    _ => format!("this is {}", other.kind()),
+                };
+                self.report(Diagnostic::error(Code::WrongType, message, at, what));
                 None
             }
         }

@@ -11,7 +11,7 @@ use super::{Elaborator, Fill, MOST_NODES, MOST_NUMBERS, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::graph::{Buffer, Filling, Node, Parameter, ParameterId};
+use crate::graph::{Filling, Kind, Node, Parameter, ParameterId};
 use crate::shape::{Dim, Shape};
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, EnvRef, Made, Scope, ScopeRef, Value};
@@ -28,7 +28,7 @@ impl Elaborator<'_> {
         scope: &ScopeRef,
     ) -> Value {
         let (definition, bound, at) = (layer.definition, layer.bound, layer.at);
-        if self.graph.nodes.len() >= MOST_NODES {
+        if self.nodes() >= MOST_NODES {
             return self.stop(
                 Diagnostic::error(Code::TooLarge, "the model is too large", at, "this would be one layer too many")
                     .note(format!("lmvc stops at {MOST_NODES} layers")),
@@ -51,12 +51,17 @@ impl Elaborator<'_> {
             return Value::Error;
         }
         let user = self.user_place(at);
-        let (mut parameters, mut buffers) = (Vec::new(), Vec::new());
+        let mut parameters = Vec::new();
         let mut flops = None;
         for fact in facts {
             match fact {
                 // Held against the arguments where they were given; told of when it is to run.
-                Fact::Require { .. } | Fact::NotYetRun(_) | Fact::Means(_) => {}
+                Fact::Require { .. }
+                | Fact::NotYetRun(_)
+                | Fact::Means(_)
+                | Fact::Keeps(_)
+                | Fact::Gain(_)
+                | Fact::Shift(_) => {}
                 Fact::Flops(expr) => {
                     let rest = bindings.rest.as_ref().map_or(Some(1), |rest| Shape(rest.clone()).count());
                     let rest = rest.map_or_else(|| Value::Dim(Dim::named("rest")), Value::int);
@@ -71,7 +76,8 @@ impl Elaborator<'_> {
                     let Some((shape, init)) = self.owned(layer, name, shape, init, bindings, env) else {
                         return Value::Error;
                     };
-                    buffers.push(Buffer { name: name.text.clone(), path: below(scope, &name.text), shape, init });
+                    let id = self.parameter(layer, below(scope, &name.text), shape, init, Kind::Buffer);
+                    parameters.push((name.text.clone(), id));
                 }
                 Fact::Weight { name, shape, init, when } => {
                     let place = Place { env: env.clone(), scope: Scope::root() };
@@ -83,40 +89,7 @@ impl Elaborator<'_> {
                     let Some((shape, init)) = self.owned(layer, name, shape, init, bindings, env) else {
                         return Value::Error;
                     };
-                    let path = below(scope, &name.text);
-                    let frozen = self.marks.frozen.is_some_and(|(frozen, _)| frozen);
-                    if let Some(id) = self.of_an_earlier_use(&path, &shape, frozen, at) {
-                        parameters.push((name.text.clone(), id));
-                        continue;
-                    }
-                    let id = ParameterId(self.graph.parameters.len());
-                    if let Some(shared) = &self.shared {
-                        shared.parameters.borrow_mut().insert(path.clone(), id);
-                    }
-                    let filled_by = self.filling(&path);
-                    if let (true, None, Some((_, mark)), false) =
-                        (frozen, &filled_by, self.marks.frozen, matches!(self.marks.fill, Some(Fill::Random)))
-                    {
-                        self.report(
-                            Diagnostic::error(
-                                Code::FrozenRandom,
-                                "this is frozen, and nothing fills it",
-                                mark,
-                                format!("`{}` in it would keep its random start for ever", definition.name),
-                            )
-                            .help("train it, fill it by `pretrained(\"name\", …)`, or say that a random start is meant: `frozen(random(…))`"),
-                        );
-                    }
-                    self.graph.parameters.push(Parameter {
-                        path,
-                        layer: definition.name.clone(),
-                        within: self.frames.iter().map(|frame| frame.name.clone()).collect(),
-                        shape,
-                        init,
-                        frozen,
-                        filled_by,
-                        origin: user,
-                    });
+                    let id = self.parameter(layer, below(scope, &name.text), shape, init, Kind::Weight);
                     parameters.push((name.text.clone(), id));
                 }
             }
@@ -140,11 +113,48 @@ impl Elaborator<'_> {
             inputs,
             outputs,
             parameters,
-            buffers,
             flops,
             origin: user,
         });
         output
+    }
+
+    /// The parameter of this path: a new one, or that of an earlier use of a shared layer.
+    fn parameter(&mut self, layer: &Use<'_>, path: String, shape: Shape, init: Config, kind: Kind) -> ParameterId {
+        let frozen = self.marks.frozen.is_some_and(|(frozen, _)| frozen);
+        if let Some(id) = self.of_an_earlier_use(&path, &shape, frozen, layer.at) {
+            return id;
+        }
+        let id = ParameterId(self.graph.parameters.len());
+        if let Some(shared) = &self.shared {
+            shared.parameters.borrow_mut().insert(path.clone(), id);
+        }
+        let filled_by = self.filling(&path);
+        if let (true, None, Some((_, mark)), false) =
+            (frozen, &filled_by, self.marks.frozen, matches!(self.marks.fill, Some(Fill::Random)))
+        {
+            self.report(
+                Diagnostic::error(
+                    Code::FrozenRandom,
+                    "this is frozen, and nothing fills it",
+                    mark,
+                    format!("`{}` in it would keep its random start for ever", layer.definition.name),
+                )
+                .help("train it, fill it by `pretrained(\"name\", …)`, or say that a random start is meant: `frozen(random(…))`"),
+            );
+        }
+        self.graph.parameters.push(Parameter {
+            path,
+            layer: layer.definition.name.clone(),
+            within: self.frames.iter().map(|frame| frame.name.clone()).collect(),
+            shape,
+            init,
+            kind,
+            frozen,
+            filled_by,
+            origin: self.user_place(layer.at),
+        });
+        id
     }
 
     /// A tensor that a layer declares as its own, a parameter or a buffer: its shape, and how it starts. `None` is a

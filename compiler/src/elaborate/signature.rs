@@ -122,7 +122,7 @@ impl Elaborator<'_> {
         env: &EnvRef,
     ) -> Option<Result<(), Mismatch>> {
         let stream = self.graph.streams[stream.id.0].clone();
-        self.framed(&layer.definition.name, layer.at, |this| this.match_tensor(pattern, &stream, bindings, env))?
+        self.framed_use(layer, |this| this.match_tensor(pattern, &stream, bindings, env))?
     }
 
     fn report_mismatch(&mut self, layer: &Use<'_>, stream: &StreamValue, mismatch: Mismatch) {

@@ -2,7 +2,7 @@
 
 use lmv_grammar::ast::Arg;
 
-use super::{Elaborator, Place};
+use super::{Elaborator, Kind, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
@@ -18,6 +18,7 @@ impl Elaborator<'_> {
             );
         };
         let inner_at = Origin { file: at.file, span: value.span };
+        self.want(Kind::Layer, value, at.file);
         let inner = self.eval(value, place);
         self.marked_layer(mark, inner, at, inner_at)
     }
@@ -82,6 +83,7 @@ impl Elaborator<'_> {
         let layer_at = Origin { file: at.file, span: layer.span };
         match self.eval(name, place) {
             Value::Config(Config::Str(weights)) => {
+                self.want(Kind::Layer, layer, at.file);
                 let inner = self.eval(layer, place);
                 self.marked_layer(Mark::Pretrained(weights), inner, at, layer_at)
             }

@@ -10,7 +10,7 @@ use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::files::{self, Files, Unreadable};
 use crate::library;
-use crate::near::nearest;
+use crate::near::{nearest, nearest_few};
 use crate::settings::Trees;
 use crate::source::{FileId, Origin, Source, Sources};
 
@@ -144,11 +144,8 @@ impl Loader<'_> {
     /// What only the library declares.
     fn of_the_library_alone(&mut self, file: FileId, tree: &File) {
         for item in &tree.items {
-            let (name, why) = match &item.kind {
-                ItemKind::Extern { name, .. } => (name, "an `extern` is run by a part of lmvc in Rust"),
-                ItemKind::Names { name, .. } => (name, "tables of checkpoint names are part of the library"),
-                _ => continue,
-            };
+            let ItemKind::Extern { name, .. } = &item.kind else { continue };
+            let why = "an `extern` is run by a part of lmvc in Rust";
             let at = Origin { file, span: name.span };
             self.diagnostics.push(
                 Diagnostic::error(Code::NotALayer, format!("a spec cannot declare `{}`", name.text), at, why)
@@ -293,10 +290,15 @@ impl Loader<'_> {
             let modules: Vec<&str> = library::modules().iter().map(|module| module.path.as_str()).collect();
             match nearest(&path, modules.iter().copied()) {
                 Some(_) => diagnostic.did_you_mean(&path, &modules, at),
-                None => diagnostic.note(format!("it has `{}`", modules.join("`, `"))).help(format!(
-                    "a file of your own goes by its path, in quotes: `use \"./{}.lmv\"`",
-                    path.replace('.', "/")
-                )),
+                None => {
+                    let near = nearest_few(&path, &modules);
+                    diagnostic
+                        .note(format!("nearest to it are `{}`; `lmvc explain` lists them all", near.join("`, `")))
+                        .help(format!(
+                            "a file of your own goes by its path, in quotes: `use \"./{}.lmv\"`",
+                            path.replace('.', "/")
+                        ))
+                }
             }
         };
         self.diagnostics.push(diagnostic);

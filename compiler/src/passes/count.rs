@@ -1,10 +1,10 @@
 //! What a model costs: parameters, floating-point operations, memory. The one place that counts them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use lmv_grammar::ast::{Fact, ItemKind};
+use lmv_grammar::ast::{Fact, ItemKind, Kept};
 
-use crate::graph::{Graph, Parameter, StreamId};
+use crate::graph::{Graph, Kind, Parameter, StreamId};
 use crate::library;
 use crate::plan::{Node, Plan, SPLIT};
 use crate::recipe::Recipe;
@@ -63,7 +63,8 @@ impl<'a> Counter<'a> {
             sum.flops += node.flops.unwrap_or(0.0);
             sum.flops_unknown |= node.flops.is_none() && self.costly.contains(node.layer.as_str());
         }
-        for parameter in parameters.iter().map(|&id| &self.graph.parameters[id]) {
+        let parameters = parameters.iter().map(|&id| &self.graph.parameters[id]);
+        for parameter in parameters.filter(|parameter| parameter.kind == Kind::Weight) {
             let side = if parameter.frozen { &mut sum.frozen } else { &mut sum.trained };
             match parameter.shape.count() {
                 Some(count) => *side += count as f64,
@@ -77,7 +78,7 @@ impl<'a> Counter<'a> {
 /// How many numbers of some parameters are trained and how many are frozen, as far as sizes are known.
 pub fn parameter_counts<'p>(parameters: impl IntoIterator<Item = &'p Parameter>) -> (i64, i64) {
     let (mut trained, mut frozen) = (0i64, 0i64);
-    for parameter in parameters {
+    for parameter in parameters.into_iter().filter(|parameter| parameter.kind == Kind::Weight) {
         let count = parameter.shape.count().unwrap_or(0);
         let sum = if parameter.frozen { &mut frozen } else { &mut trained };
         *sum = sum.saturating_add(count);
@@ -155,51 +156,32 @@ fn kept(plan: &Plan) -> BTreeSet<StreamId> {
     // What `identity` gives is what it takes, and is there once.
     let mut same: Vec<StreamId> = (0..plan.streams.len()).map(StreamId).collect();
     let mut kept = BTreeSet::new();
+    let declared = library::layer_facts_so_far();
     for node in needed(plan) {
         if let ("identity", [input], [output]) = (node.layer.as_str(), &node.inputs[..], &node.outputs[..]) {
             same[output.0] = same[input.0];
         }
         if node.gradients.any() {
-            kept.extend(kept_by(node).iter().map(|stream| same[stream.0]));
+            kept.extend(kept_by(node, &declared).iter().map(|stream| same[stream.0]));
         }
     }
     kept
 }
 
-/// What a layer on the gradient tape keeps, in the runtime's kernels; of a layer not named here, all that it was given,
-/// which is the most that it can need.
-fn kept_by(node: &Node) -> &[StreamId] {
-    match node.layer.as_str() {
-        // Only the gradient of the weight needs what came in.
-        "linear" | "patchify" if !node.gradients.parameters => &[],
-        // Where the output is positive, the input was.
-        "relu" => &node.outputs,
-        // The gradient is the same wherever they are.
-        "add"
-        | "identity"
-        | "split3"
-        | "token"
-        | SPLIT
-        | "mean_tokens"
-        | "rotary"
-        | "stochastic_depth"
-        | "learned_tokens"
-        | "add_bias"
-        | "sinusoidal_position"
-        | "scale"
-        | "concat"
-        | "concat_tokens"
-        | "first_tokens"
-        | "split_at"
-        | "tokens"
-        | "flatten"
-        | "unflatten"
-        | "transpose"
-        | "swap"
-        | "repeat_interleave"
-        | "spread"
-        | "copies"
-        | "causal_mask" => &[],
-        _ => &node.inputs,
+/// What a layer on the gradient tape keeps, in the runtime's kernels; of a layer whose declaration does not say, all that
+/// it was given, which is the most that it can need.
+fn kept_by<'n>(node: &'n Node, declared: &HashMap<&str, &[Fact]>) -> &'n [StreamId] {
+    let facts = declared.get(node.layer.as_str()).copied().unwrap_or_default();
+    let said = facts.iter().find_map(|fact| match fact {
+        Fact::Keeps(kept) => Some(*kept),
+        _ => None,
+    });
+    match said {
+        // Which no library declares.
+        _ if node.layer == SPLIT => &[],
+        Some(Kept::Nothing) => &[],
+        Some(Kept::InputsForParameters) if !node.gradients.parameters => &[],
+        Some(Kept::Outputs) => &node.outputs,
+        Some(Kept::Inputs | Kept::InputsForParameters) | None => &node.inputs,
     }
 }

@@ -91,7 +91,7 @@ fn join(plan: &mut Plan, group: &[usize]) -> [Node; 2] {
         inputs: vec![whole],
         outputs: nodes.iter().map(|node| node.outputs[0]).collect(),
         tensors: Vec::new(),
-        buffers: Vec::new(),
+        updates: false,
         flops: Some(0.0),
         gradients: linear.gradients,
     };

@@ -112,13 +112,8 @@ impl<'s> Writer<'s> {
             match part.as_rule() {
                 Rule::chain => self.chain(part),
                 Rule::with_clause | Rule::as_clause => {
-                    for part in part.into_inner() {
-                        self.text(" ");
-                        match part.as_rule() {
-                            Rule::record => self.record(part),
-                            _ => self.token(&part),
-                        }
-                    }
+                    self.text(" ");
+                    self.spaced(part);
                 }
                 _ => self.token(&part),
             }
@@ -176,22 +171,8 @@ impl<'s> Writer<'s> {
             match part.as_rule() {
                 Rule::paren => self.each_on_a_line(part.into_inner().collect(), Self::aligned),
                 Rule::index => self.bracket(part.into_inner().collect(), Self::aligned),
-                Rule::call => self.bracket(part.into_inner().collect(), Self::arg),
+                Rule::call => self.bracket(part.into_inner().collect(), Self::spaced),
                 Rule::field => part.into_inner().for_each(|part| self.token(&part)),
-                _ => self.token(&part),
-            }
-        }
-    }
-
-    fn arg(&mut self, arg: Node<'s>) {
-        for part in arg.into_inner() {
-            match part.as_rule() {
-                Rule::expr => self.aligned(part),
-                Rule::eq => {
-                    self.text(" ");
-                    self.token(&part);
-                    self.text(" ");
-                }
                 _ => self.token(&part),
             }
         }
@@ -210,7 +191,7 @@ impl<'s> Writer<'s> {
     }
 
     /// A record, of values or of types: on one line, or with each field on a line of its own.
-    fn record(&mut self, record: Node<'s>) {
+    pub(super) fn record(&mut self, record: Node<'s>) {
         let typed = record.as_rule() == Rule::type_record;
         let parts: Vec<_> = record.into_inner().collect();
         let fields = parts.iter().filter(|part| !matches!(part.as_rule(), Rule::comma)).count().saturating_sub(2);

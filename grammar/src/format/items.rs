@@ -224,7 +224,7 @@ impl<'s> Writer<'s> {
                     open_brace = Some(at);
                     break;
                 }
-                Rule::params => self.bracket(part.clone().into_inner().collect(), Self::param),
+                Rule::params => self.bracket(part.clone().into_inner().collect(), Self::spaced),
                 Rule::open_paren => self.inputs(&parts[at..]),
                 Rule::input | Rule::comma | Rule::close_paren => {}
                 Rule::colon => {
@@ -245,11 +245,14 @@ impl<'s> Writer<'s> {
                 }
                 Rule::facts => {
                     self.text(" ");
-                    self.braces(part.clone().into_inner().collect(), Parted::Line, Self::fact);
+                    self.braces(part.clone().into_inner().collect(), Parted::Line, |this, fact| match fact.as_rule() {
+                        Rule::not_yet_run => this.token(&fact),
+                        _ => this.spaced(fact),
+                    });
                 }
                 Rule::each => {
                     self.text(" ");
-                    self.each(part.clone());
+                    self.spaced(part.clone());
                 }
                 Rule::use_names => {
                     self.text(" ");
@@ -282,48 +285,10 @@ impl<'s> Writer<'s> {
         }
     }
 
-    fn param(&mut self, param: Node<'s>) {
-        for part in param.into_inner() {
-            match part.as_rule() {
-                Rule::expr => self.aligned(part),
-                Rule::eq => {
-                    self.text(" ");
-                    self.token(&part);
-                    self.text(" ");
-                }
-                _ => self.token(&part),
-            }
-        }
-    }
-
     /// The inputs of a model, from the opening parenthesis on.
     fn inputs(&mut self, parts: &[Node<'s>]) {
         let end = parts.iter().position(|part| part.as_rule() == Rule::close_paren).map_or(0, |at| at + 1);
-        self.bracket(parts[..end].to_vec(), |this, input| {
-            for part in input.into_inner() {
-                match part.as_rule() {
-                    Rule::ty => this.ty(part),
-                    Rule::colon => {
-                        this.text(" ");
-                        this.token(&part);
-                        this.text(" ");
-                    }
-                    _ => this.token(&part),
-                }
-            }
-        });
-    }
-
-    fn each(&mut self, each: Node<'s>) {
-        for (at, part) in each.into_inner().enumerate() {
-            if at > 0 {
-                self.text(" ");
-            }
-            match part.as_rule() {
-                Rule::expr => self.aligned(part),
-                _ => self.token(&part),
-            }
-        }
+        self.bracket(parts[..end].to_vec(), Self::spaced);
     }
 
     /// The names of a `use`: on its line if they fit, else on lines that are filled.
@@ -340,12 +305,7 @@ impl<'s> Writer<'s> {
                 Rule::use_name => {
                     self.push(if first { Piece::Line } else { Piece::Fill });
                     self.comments_above(part.as_span().start(), true);
-                    for (at, word) in part.clone().into_inner().enumerate() {
-                        if at > 0 {
-                            self.text(" ");
-                        }
-                        self.token(&word);
-                    }
+                    self.spaced(part.clone());
                     first = false;
                 }
                 Rule::comma => self.comma(part, !is_last(part, &parts)),
@@ -355,43 +315,24 @@ impl<'s> Writer<'s> {
         self.push(Piece::Close);
     }
 
-    fn fact(&mut self, fact: Node<'s>) {
-        match fact.as_rule() {
-            Rule::require => {
-                for (at, part) in fact.into_inner().enumerate() {
-                    if at > 0 {
-                        self.text(" ");
-                    }
-                    match part.as_rule() {
-                        Rule::chain => self.chain(part),
-                        _ => self.token(&part),
-                    }
-                }
+    /// What `node` is made of, with a blank between the parts: `weight : [d] = ones`.
+    pub(super) fn spaced(&mut self, node: Node<'s>) {
+        self.spaced_by(node.into_inner(), |this, part| match part.as_rule() {
+            Rule::ty => this.ty(part),
+            Rule::expr => this.aligned(part),
+            Rule::chain => this.chain(part),
+            Rule::record => this.record(part),
+            Rule::block => this.block(part),
+            _ => this.token(&part),
+        });
+    }
+
+    fn spaced_by(&mut self, parts: impl IntoIterator<Item = Node<'s>>, write: impl Fn(&mut Self, Node<'s>)) {
+        for (at, part) in parts.into_iter().enumerate() {
+            if at > 0 {
+                self.text(" ");
             }
-            Rule::weight | Rule::buffer => {
-                for (at, part) in fact.into_inner().enumerate() {
-                    if at > 0 {
-                        self.text(" ");
-                    }
-                    match part.as_rule() {
-                        Rule::ty => self.ty(part),
-                        Rule::expr => self.aligned(part),
-                        _ => self.token(&part),
-                    }
-                }
-            }
-            Rule::means => {
-                for (at, part) in fact.into_inner().enumerate() {
-                    if at > 0 {
-                        self.text(" ");
-                    }
-                    match part.as_rule() {
-                        Rule::block => self.block(part),
-                        _ => self.token(&part),
-                    }
-                }
-            }
-            _ => self.token(&fact),
+            write(self, part);
         }
     }
 
@@ -401,16 +342,11 @@ impl<'s> Writer<'s> {
     pub(super) fn block(&mut self, block: Node<'s>) {
         self.braces(block.into_inner().collect(), Parted::Line, |this, entry| match entry.as_rule() {
             Rule::let_line => {
-                for (at, part) in entry.into_inner().enumerate() {
-                    if at > 0 {
-                        this.text(" ");
-                    }
-                    match part.as_rule() {
-                        Rule::expr => this.hanging(part, 2),
-                        Rule::pattern => this.pattern(part),
-                        _ => this.token(&part),
-                    }
-                }
+                this.spaced_by(entry.into_inner(), |this, part| match part.as_rule() {
+                    Rule::expr => this.hanging(part, 2),
+                    Rule::pattern => this.pattern(part),
+                    _ => this.token(&part),
+                });
             }
             _ => this.hanging(entry, 2),
         });
@@ -454,28 +390,14 @@ impl<'s> Writer<'s> {
             [only] => match only.as_rule() {
                 Rule::variant_item => self.item(only.clone(), column),
                 Rule::recipe_field => self.setting(only.clone(), column),
-                Rule::names_pair => {
-                    for (at, part) in only.clone().into_inner().enumerate() {
-                        if at > 0 {
-                            self.text(" ");
-                        }
-                        self.token(&part);
-                    }
-                }
+                Rule::names_pair => self.spaced(only.clone()),
                 _ => write(self, only.clone()),
             },
             // `flops = EXPR`
-            parts => {
-                for (at, part) in parts.iter().enumerate() {
-                    if at > 0 {
-                        self.text(" ");
-                    }
-                    match part.as_rule() {
-                        Rule::expr => self.hanging(part.clone(), 2),
-                        _ => self.token(part),
-                    }
-                }
-            }
+            _ => self.spaced_by(entry, |this, part| match part.as_rule() {
+                Rule::expr => this.hanging(part, 2),
+                _ => this.token(&part),
+            }),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Trees of the whole language at random, for tests that hold for any program.
 
 use lmv_grammar::ast::{
-    Arg, BinaryOp, Block, Comparison, DimExpr, Expr, ExprKind, Fact, File, Input, Item, ItemKind, LetLine, Literal,
-    Name, Param, Signature, Span, Type, TypeKind, UseName, UsePath,
+    Arg, BinaryOp, Block, Comparison, DimExpr, Expr, ExprKind, Fact, File, Input, Item, ItemKind, Kept, LetLine,
+    Literal, Name, Param, Signature, Span, Type, TypeKind, UseName, UsePath,
 };
 use proptest::prelude::*;
 
@@ -33,6 +33,7 @@ fn word() -> BoxedStrategy<String> {
         4 => prop::sample::select(vec!["x", "d", "T", "heads", "_own", "a1"]),
         2 => prop::sample::select(vec![
             "layer", "use", "variant", "for", "in", "of", "model", "recipe", "flops", "require", "not_yet_run", "if",
+            "keeps", "gain",
             "buffer", "repeat", "extern", "names", "llm", "dataset", "order", "asp", "e5", "import",
         ]),
         1 => Just("a_name_that_takes_up_a_good_part_of_a_line"),
@@ -179,6 +180,9 @@ fn fact() -> impl Strategy<Value = Fact> {
         Just(Fact::NotYetRun(NOWHERE)),
         expr().prop_map(Fact::Flops),
         block(expr()).prop_map(Fact::Means),
+        prop::sample::select(Kept::ALL.to_vec()).prop_map(Fact::Keeps),
+        name().prop_map(Fact::Gain),
+        name().prop_map(Fact::Shift),
         (expr(), prop::collection::vec((comparison, expr()), 1..3)).prop_map(|(first, rest)| Fact::Require {
             first,
             rest,

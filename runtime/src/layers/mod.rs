@@ -5,11 +5,14 @@
 mod activations;
 mod arithmetic;
 mod attend;
+mod batch_norm;
 mod dropout;
 mod identity;
 mod linear;
 mod norms;
 mod patchify;
+mod picking;
+mod points;
 mod pooling;
 mod rearranging;
 mod rotary;
@@ -18,6 +21,8 @@ mod stochastic_depth;
 mod tokens;
 mod tubelets;
 mod words;
+
+use std::any::Any;
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::plan::{Node, TensorId};
@@ -45,6 +50,11 @@ impl<B: Kernels> Weights<'_, B> {
         self.names.iter().find(|(n, _)| n == name).map(|(_, id)| self.tensors[id.0].clone())
     }
 
+    /// Which of the plan's tensors a parameter or buffer is.
+    pub fn id(&self, name: &str) -> Option<TensorId> {
+        self.names.iter().find(|(n, _)| n == name).map(|(_, id)| *id)
+    }
+
     /// A parameter that the declaration always gives the layer.
     pub fn always(&self, name: &str) -> FloatTensor<B> {
         match self.get(name) {
@@ -54,10 +64,35 @@ impl<B: Kernels> Weights<'_, B> {
     }
 }
 
-/// What a forward pass is for.
+/// What a forward pass is for, and what comes of it besides its outputs.
 pub struct Pass {
     /// The random numbers of a training step; absent while evaluating.
     pub training: Option<ChaCha8Rng>,
+    /// New values of buffers, each a tensor of the backend that its layer ran on.
+    updates: Vec<(TensorId, Box<dyn Any>)>,
+}
+
+impl Pass {
+    /// A pass that only looks.
+    pub fn evaluating() -> Self {
+        Self { training: None, updates: Vec::new() }
+    }
+
+    /// A pass of a training step, with its random numbers.
+    pub fn training(random: ChaCha8Rng) -> Self {
+        Self { training: Some(random), updates: Vec::new() }
+    }
+
+    /// Gives a buffer its value for the next step.
+    fn update<B: Kernels>(&mut self, buffer: TensorId, value: FloatTensor<B>) {
+        self.updates.push((buffer, Box::new(value)));
+    }
+
+    /// The new values that layers on the backend `B` left since the last call.
+    pub(crate) fn take_updates<B: Kernels>(&mut self) -> impl Iterator<Item = (TensorId, FloatTensor<B>)> + use<B> {
+        let updates = std::mem::take(&mut self.updates);
+        updates.into_iter().filter_map(|(buffer, value)| Some((buffer, *value.downcast::<FloatTensor<B>>().ok()?)))
+    }
 }
 
 /// A layer made from its arguments.
@@ -68,11 +103,14 @@ fn table<B: Kernels>() -> Vec<&'static [(&'static str, Maker<B>)]> {
         activations::layers(),
         arithmetic::layers(),
         attend::layers(),
+        batch_norm::layers(),
         dropout::layers(),
         identity::layers(),
         linear::layers(),
         norms::layers(),
         patchify::layers(),
+        picking::layers(),
+        points::layers(),
         pooling::layers(),
         rearranging::layers(),
         rotary::layers(),

@@ -3,7 +3,7 @@
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::{FloatTensor, FloatTensorOps};
 use burn_autodiff::Autodiff;
-use lmv_compiler::plan::Plan;
+use lmv_compiler::plan::{Plan, TensorId};
 
 use super::Course;
 use crate::error::Result;
@@ -44,6 +44,8 @@ pub struct Taped<B: Kernels> {
     pub outputs: Vec<Stream<Autodiff<B>>>,
     /// For each of the trained tensors, what its gradient is found by.
     pub leaves: Vec<FloatTensor<Autodiff<B>>>,
+    /// The buffers that the step changes, with their values for the next one.
+    pub updates: Vec<(TensorId, FloatTensor<B>)>,
 }
 
 impl<B: Kernels> TapedNetwork<B> {
@@ -81,12 +83,16 @@ impl<B: Kernels> TapedNetwork<B> {
         for &index in trained {
             taped[index] = Autodiff::<B>::float_set_require_grad(taped[index].clone(), true);
         }
+        let mut updates = Vec::new();
         let outputs = self.course.run(inputs.into_iter().map(Flow::Plain).collect(), |index, inputs| {
             let names = &self.course.plan.nodes[index].tensors;
             match &self.layers[index] {
                 Runs::Taped(layer) => {
                     let inputs = inputs.into_iter().map(Flow::taped).collect();
                     let outputs = layer.forward(inputs, &Weights { names, tensors: &taped }, pass);
+                    updates.extend(
+                        pass.take_updates::<Autodiff<B>>().map(|(id, value)| (id, Autodiff::<B>::inner(value))),
+                    );
                     outputs.into_iter().map(Flow::Taped).collect()
                 }
                 Runs::Plain(layer) => {
@@ -95,12 +101,14 @@ impl<B: Kernels> TapedNetwork<B> {
                         Flow::Taped(_) => unreachable!("a node behind one with gradients has gradients too"),
                     });
                     let outputs = layer.forward(inputs.collect(), &Weights { names, tensors }, pass);
+                    updates.extend(pass.take_updates::<B>());
                     outputs.into_iter().map(Flow::Plain).collect()
                 }
             }
         });
         Taped {
             outputs: outputs.into_iter().map(Flow::taped).collect(),
+            updates,
             leaves: trained.iter().map(|&index| taped[index].clone()).collect(),
         }
     }

@@ -2,24 +2,17 @@
 //! metrics; the loop around it (`training::engine`) is the same for all.
 
 pub mod classification;
+pub mod language;
 
 use std::path::PathBuf;
 
 use lmv_compiler::Experiment;
+use lmv_compiler::config::Call;
 
 use crate::error::{Failure, Result};
 use crate::events::Observer;
+use crate::examples::Examples;
 use crate::places::Places;
-
-/// Samples for one step: what the model takes, and what its output is held against.
-pub struct Examples {
-    /// A tensor for each input of the graph, in its order: dims (batch first) and numbers.
-    pub inputs: Vec<(Vec<usize>, Vec<f32>)>,
-    /// Soft targets `[batch, classes]`.
-    pub targets: Vec<f32>,
-    /// The class of each sample.
-    pub labels: Vec<usize>,
-}
 
 /// Batches in their order.
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<Examples>> + 'a>;
@@ -34,8 +27,6 @@ pub trait Task {
     fn evaluation(&self) -> Result<Batches<'_>>;
     /// How many samples those are, with the ones that cannot be read.
     fn evaluation_len(&self) -> usize;
-    /// Classes that a label may be.
-    fn classes(&self) -> usize;
     /// A hash of the names and sizes of the data's files, for the lock file.
     fn listing_hash(&self) -> String;
     /// Files that turned out damaged and have not been told of, a line each.
@@ -63,5 +54,26 @@ pub fn open(experiment: &Experiment, opening: &Opening<'_>, observer: &mut dyn O
         return Err(Failure::new("this spec has no data")
             .help("add for example `data = shapes()`, a small set that lmvc draws itself"));
     };
-    Ok(Box::new(classification::Classification::open(experiment, data, opening, observer)?))
+    let (_, open) = OPENERS
+        .iter()
+        .find(|(datasets, _)| datasets.contains(&data.name.as_str()))
+        .ok_or_else(|| Failure::new(format!("this lmvc cannot open the dataset `{}`", data.name)))?;
+    open(experiment, data, opening, observer)
+}
+
+type Opener = fn(&Experiment, &Call, &Opening<'_>, &mut dyn Observer) -> Result<Box<dyn Task>>;
+
+/// Every task by the datasets that it opens.
+const OPENERS: &[(&[&str], Opener)] = &[
+    (&classification::DATASETS, |experiment, data, opening, observer| {
+        Ok(Box::new(classification::Classification::open(experiment, data, opening, observer)?))
+    }),
+    (&language::DATASETS, |experiment, data, opening, observer| {
+        Ok(Box::new(language::Language::open(experiment, data, opening, observer)?))
+    }),
+];
+
+/// The names of all datasets that Rust opens.
+pub fn datasets() -> Vec<&'static str> {
+    OPENERS.iter().flat_map(|(datasets, _)| datasets.iter().copied()).collect()
 }

@@ -12,7 +12,7 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::FloatTensor;
 use burn_autodiff::Autodiff;
 use lmv_compiler::passes::Passes;
-use lmv_compiler::plan::Plan;
+use lmv_compiler::plan::{Plan, TensorId};
 use lmv_compiler::{Experiment, Recipe};
 use serde_json::{Map, Value, json};
 
@@ -28,13 +28,15 @@ use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::evaluation::{Measured, evaluate};
 use crate::events::{Event, Observer};
+use crate::examples::Examples;
 use crate::kernels::{AdamW, Kernels};
 use crate::layers::Pass;
+use crate::losses::{Losses, Use};
+use crate::metrics::{Reading, reading};
 use crate::network::{Network, TapedNetwork, tensor, values};
 use crate::parameters;
 use crate::places::Places;
-use crate::stream::Stream;
-use crate::tasks::{self, Examples, Task};
+use crate::tasks::{self, Task};
 
 /// How long training goes on without a checkpoint when nothing else says when one is due.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
@@ -146,6 +148,7 @@ impl Training<'_> {
             evaluating: Network::new(&plan, &[])?,
             schedule: recipe::schedule(&recipe.fields)?,
             optimizer: recipe::optimizer(&recipe.fields)?,
+            losses: Losses::new(recipe::loss(&recipe.fields)?, &plan.outputs, Use::Training)?,
             clip: recipe::clip(&recipe.fields),
             ema: recipe::ema(&recipe.fields),
             // The mean over an epoch's steps needs their number; a run may end before.
@@ -209,6 +212,9 @@ fn restore<B: Kernels>(state: &mut State<B>, store: &CheckpointStore, plan: &Pla
             trained.average = Some(find(loaded.ema.as_deref().unwrap_or_default(), path)?);
         }
     }
+    for (index, buffer) in plan.updated() {
+        state.tensors[index] = find(&loaded.model, &buffer.path)?;
+    }
     let saved = loaded.state;
     state.epoch = saved.epoch;
     state.step_in_epoch = saved.step_in_epoch;
@@ -225,6 +231,7 @@ struct Run<'a, B: Kernels> {
     evaluating: Network<B>,
     schedule: Schedule,
     optimizer: AdamW,
+    losses: Losses<Autodiff<B>>,
     clip: Option<f64>,
     ema: Option<f64>,
     steps_per_epoch: u64,
@@ -317,13 +324,12 @@ impl<B: Kernels> Run<'_, B> {
 
     /// One step; gives its number of samples, its loss and its learning rate.
     fn step(&mut self, state: &mut State<B>, examples: Examples) -> Result<(usize, f64, f64)> {
-        let samples = examples.labels.len();
+        let samples = examples.samples;
         let lr = self.schedule.lr(self.optimizer.lr, state.epoch, state.step_in_epoch, self.steps_per_epoch);
-        let targets = tensor::<B>(examples.targets, &[samples, self.task.classes()], &self.device);
-        let mut pass = Pass { training: Some(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch)) };
+        let mut pass = Pass::training(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch));
         let indices: Vec<usize> = state.trained.iter().map(|trained| trained.index).collect();
-        let (value, mut found) =
-            gradients(&self.network, &state.tensors, &indices, examples.inputs, targets, &mut pass, &self.device)?;
+        let Stepped { loss: value, gradients: mut found, updates } =
+            gradients(&self.network, &state.tensors, &indices, &self.losses, &examples, &mut pass, &self.device)?;
         if !value.is_finite() {
             return Err(Failure::new(format!(
                 "the loss is {value} at epoch {}, step {}",
@@ -339,6 +345,9 @@ impl<B: Kernels> Run<'_, B> {
         }
         if let Some(limit) = self.clip {
             self.clip_to(&mut found, limit, state)?;
+        }
+        for (buffer, value) in updates {
+            state.tensors[buffer.0] = value;
         }
         // A step number beyond u32 would take centuries.
         let step = u32::try_from(state.global_step + 1).unwrap_or(u32::MAX);
@@ -387,8 +396,14 @@ impl<B: Kernels> Run<'_, B> {
         };
         let loss = state.loss_sum / state.step_in_epoch.max(1) as f64;
         let Measured { metrics, left_out, .. } = measured;
-        let first = metrics.first().filter(|(name, _)| name != "loss").map(|(_, value)| *value);
-        let best = first.is_some_and(|value| state.best.as_ref().is_none_or(|best| value > best.metric));
+        let first = metrics.first().filter(|(name, _)| name != "loss");
+        let better = |name: &str, value: f64, before: f64| match reading(name) {
+            Reading::Percent => value > before,
+            Reading::Less => value < before,
+        };
+        let best =
+            first.is_some_and(|(name, value)| state.best.as_ref().is_none_or(|best| better(name, *value, best.metric)));
+        let first = first.map(|(_, value)| *value);
         if let (true, Some(metric)) = (best, first) {
             state.best = Some(Best { metric, epoch: state.epoch });
         }
@@ -416,8 +431,8 @@ impl<B: Kernels> Run<'_, B> {
     }
 
     fn measure(&mut self, state: &State<B>) -> Result<Option<Measured>> {
-        let metrics = &self.experiment.eval;
-        evaluate(&self.evaluating, &state.tensors, self.task, metrics, &self.device, self.observer, self.stop)
+        let experiment = self.experiment;
+        evaluate(&self.evaluating, &state.tensors, self.task, experiment, &self.device, self.observer, self.stop)
     }
 
     fn save(&mut self, state: &State<B>, slot: Slot) -> Result<()> {
@@ -428,8 +443,9 @@ impl<B: Kernels> Run<'_, B> {
             Tensor::new(name, dims, values::<B>(tensor.clone()))
         };
         let path = |trained: &Trained<B>| plan.tensors[trained.index].path.clone();
-        let model: Vec<_> =
-            state.trained.iter().map(|trained| named(path(trained), &state.tensors[trained.index])).collect();
+        let buffers = plan.updated().map(|(index, buffer)| named(buffer.path.clone(), &state.tensors[index]));
+        let trained = state.trained.iter().map(|trained| named(path(trained), &state.tensors[trained.index]));
+        let model: Vec<_> = trained.chain(buffers).collect();
         let optimizer: Vec<_> = state
             .trained
             .iter()
@@ -459,33 +475,39 @@ impl<B: Kernels> Run<'_, B> {
     }
 }
 
-/// The mean soft cross entropy of a batch, and its gradient for each of the `trained` of the plan's tensors (by their
-/// indexes).
+/// What a batch says of a model.
+pub struct Stepped<B: Kernels> {
+    /// The loss.
+    pub loss: f64,
+    /// Its gradient for each of the tensors that were asked for; none at all where the loss is not finite.
+    pub gradients: Vec<Option<FloatTensor<B>>>,
+    /// The buffers that the step changes, with their values for the next one.
+    pub updates: Vec<(TensorId, FloatTensor<B>)>,
+}
+
+/// The loss of a batch, and its gradient for each of the `trained` of the plan's tensors (by their indexes).
 ///
 /// # Errors
-/// A model that gives nothing.
+/// Data that do not fit the model or the loss.
 pub fn gradients<B: Kernels>(
     network: &TapedNetwork<B>,
     tensors: &[FloatTensor<B>],
     trained: &[usize],
-    inputs: Vec<(Vec<usize>, Vec<f32>)>,
-    targets: FloatTensor<B>,
+    losses: &Losses<Autodiff<B>>,
+    examples: &Examples,
     pass: &mut Pass,
     device: &B::Device,
-) -> Result<(f64, Vec<Option<FloatTensor<B>>>)> {
-    let inputs = inputs.into_iter().map(|(dims, values)| Stream::new(tensor::<B>(values, &dims, device))).collect();
+) -> Result<Stepped<B>> {
+    let inputs = examples.inputs::<B>(&network.plan().inputs, device)?;
     let taped = network.forward(inputs, tensors, trained, pass);
-    let Some(output) = taped.outputs.into_iter().next() else {
-        return Err(Failure::new("the model gives nothing to train"));
-    };
-    let loss = Autodiff::<B>::fused_softmax_cross_entropy(output.into_numbers(), Autodiff::<B>::from_inner(targets));
+    let loss = losses.of(&taped.outputs, examples)?;
     let value = f64::from(values::<B>(Autodiff::<B>::inner(loss.clone()))[0]);
     if !value.is_finite() {
-        return Ok((value, Vec::new()));
+        return Ok(Stepped { loss: value, gradients: Vec::new(), updates: Vec::new() });
     }
     let mut gradients = Autodiff::<B>::backward(loss);
     let found = taped.leaves.iter().map(|leaf| Autodiff::<B>::grad_remove(leaf, &mut gradients)).collect();
-    Ok((value, found))
+    Ok(Stepped { loss: value, gradients: found, updates: taped.updates })
 }
 
 /// decay · average + (1 - decay) · parameter (timm's ModelEma, paper.md §3.3).

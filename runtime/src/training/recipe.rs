@@ -10,8 +10,6 @@ use crate::kernels::AdamW;
 use crate::training::mix::Mix;
 use crate::training::schedule::Schedule;
 
-/// The names of all losses that Rust computes.
-pub const LOSSES: [&str; 1] = ["cross_entropy"];
 /// The names of all optimizers that Rust runs.
 pub const OPTIMIZERS: [&str; 1] = ["adamw"];
 /// The names of all schedules that Rust runs.
@@ -26,6 +24,10 @@ pub const GROUPS: [&str; 1] = ["rank"];
 pub const SCALES: [&str; 0] = [];
 /// The names of all ways that Rust looks at one sample several times.
 pub const VIEWS: [&str; 0] = [];
+/// The names of all ways that Rust clips a gradient by, beside the limit of its norm.
+pub const CLIPS: [&str; 0] = [];
+/// The names of all ways that Rust changes the momentum of batch norms over a run.
+pub const MOMENTA: [&str; 0] = [];
 
 /// A recipe's fields.
 pub type Fields = BTreeMap<String, Config>;
@@ -93,19 +95,12 @@ pub fn schedule(fields: &Fields) -> Result<Schedule> {
     Ok(schedule)
 }
 
-/// Label smoothing of the cross entropy.
+/// The loss, as the recipe says it.
 ///
 /// # Errors
-/// A loss that Rust does not run: another one, a sum, or losses of several outputs.
-pub fn smoothing(fields: &Fields) -> Result<f64> {
-    match fields.get("loss") {
-        Some(Config::Call(call)) if call.name == "cross_entropy" => Ok(call.float("smoothing").unwrap_or(0.0)),
-        other => {
-            let loss = other.map_or_else(|| "none".to_owned(), ToString::to_string);
-            Err(Failure::new(format!("this lmvc cannot train with the loss `{loss}`"))
-                .help("it trains with `cross_entropy` of one output; the spec can be checked and shown"))
-        }
-    }
+/// None at all.
+pub fn loss(fields: &Fields) -> Result<&Config> {
+    fields.get("loss").ok_or_else(|| Failure::new("the recipe has no loss"))
 }
 
 /// Mixup, cutmix or a choice of both.

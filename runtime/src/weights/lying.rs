@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dtype::Dtype;
-use super::file::{WeightFile, zeroed};
+use super::file::WeightFile;
+use super::memory::zeroed;
 use crate::error::Result;
 
 /// The bytes of a piece: few enough to stay in a core's cache until they are converted, and a whole number of numbers of

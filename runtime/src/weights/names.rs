@@ -50,9 +50,11 @@ impl NameMap {
         self.pairs.iter().filter_map(move |(pattern, target)| Some(fill(target, &matched(pattern, ours)?)))
     }
 
-    /// The first of [`Self::candidates`] that the checkpoint has.
-    fn found(&self, ours: &str, checkpoint: &Checkpoint) -> Option<String> {
-        self.candidates(ours).find(|theirs| checkpoint.contains(theirs))
+    /// The first pair that leads to a name that the checkpoint has, by its place in the table, and that name.
+    fn found(&self, ours: &str, checkpoint: &Checkpoint) -> Option<(usize, String)> {
+        let each = self.pairs.iter().enumerate();
+        let mut names = each.filter_map(|(at, (pattern, target))| Some((at, fill(target, &matched(pattern, ours)?))));
+        names.find(|(_, theirs)| checkpoint.contains(theirs))
     }
 }
 
@@ -187,13 +189,16 @@ pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap])
 struct Try<'a> {
     map: &'a NameMap,
     names: Vec<Option<String>>,
+    /// By which pair of the map each was found.
+    pairs: Vec<Option<usize>>,
     found: usize,
     fitting: usize,
 }
 
 impl<'a> Try<'a> {
     fn of(map: &'a NameMap, wanted: &[Wanted], checkpoint: &Checkpoint) -> Self {
-        let names: Vec<Option<String>> = wanted.iter().map(|w| map.found(&w.name, checkpoint)).collect();
+        let (pairs, names): (Vec<Option<usize>>, Vec<Option<String>>) =
+            wanted.iter().map(|w| map.found(&w.name, checkpoint).unzip()).unzip();
         let fits = |(w, theirs): &(&Wanted, &Option<String>)| {
             theirs
                 .as_deref()
@@ -202,15 +207,16 @@ impl<'a> Try<'a> {
         };
         let found = names.iter().flatten().count();
         let fitting = wanted.iter().zip(&names).filter(fits).count();
-        Self { map, names, found, fitting }
+        Self { map, names, pairs, found, fitting }
     }
 
-    /// Two of ours that the map would fill by one of theirs.
+    /// Two of ours that one pair of the map would fill by one of theirs. Two pairs may: a model's scores are often its
+    /// embedding once more.
     fn shared<'t>(&'t self, wanted: &'t [Wanted]) -> Option<([&'t str; 2], &'t str)> {
-        let mut first: BTreeMap<&str, &str> = BTreeMap::new();
-        for (w, theirs) in wanted.iter().zip(&self.names) {
+        let mut first: BTreeMap<(Option<usize>, &str), &str> = BTreeMap::new();
+        for ((w, theirs), pair) in wanted.iter().zip(&self.names).zip(&self.pairs) {
             if let Some(theirs) = theirs.as_deref()
-                && let Some(before) = first.insert(theirs, &w.name)
+                && let Some(before) = first.insert((*pair, theirs), &w.name)
             {
                 return Some(([before, &w.name], theirs));
             }
@@ -276,11 +282,12 @@ impl<'a> Try<'a> {
     }
 }
 
-/// Whether two shapes differ in nothing but ones in front: a class token is `[1, 1, d]` in one checkpoint, `[1, d]` in
-/// another and `[d]` in a third.
+/// Whether two shapes differ in nothing but dims of length one, which move no number: a class token is `[1, 1, d]` in one
+/// checkpoint, `[1, d]` in another and `[d]` in a third, and a linear layer is `[out, in, 1]` where it was written as a
+/// convolution over single points (paper.md A.3).
 fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
-    let bare = |shape: &[usize]| shape.iter().copied().skip_while(|&size| size == 1).collect::<Vec<_>>();
-    bare(a) == bare(b)
+    let sizes = |shape: &'_ [usize]| shape.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
+    sizes(a) == sizes(b)
 }
 
 /// The name nearest to `wanted` by edit distance, if one is near enough to be meant.
@@ -371,6 +378,16 @@ mod tests {
         let (_dir, c) = checkpoint(&[("module.a", &[1])]);
         assert_eq!(fill_report(&wanted(&[("a", &[1])]), &c, &[]).unwrap().names[0].1, "module.a");
         assert!(fill_report(&[], &c, &[]).unwrap().names.is_empty());
+    }
+
+    /// paper.md A.1, A.3.
+    #[test]
+    fn dims_of_length_one_are_no_difference() {
+        let (_dir, c) = checkpoint(&[("cls_token", &[1, 1, 4]), ("conv.weight", &[2, 3, 1])]);
+        let fits = |of: &[(&str, &[usize])]| fill_report(&wanted(of), &c, &[]).is_ok();
+        assert!(fits(&[("cls_token", &[1, 4]), ("conv.weight", &[2, 3])]));
+        assert!(!fits(&[("conv.weight", &[3, 2])]));
+        assert!(!fits(&[("conv.weight", &[6])]));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub fn inputs(graph: &Graph) -> Vec<Stream<Flex>> {
 
 /// What a step of training draws at random, the same for each call.
 pub fn training() -> Pass {
-    Pass { training: Some(ChaCha8Rng::seed_from_u64(5)) }
+    Pass::training(ChaCha8Rng::seed_from_u64(5))
 }
 
 pub type Named = BTreeMap<String, Vec<f32>>;
@@ -74,7 +74,7 @@ pub fn evaluated(graph: &Graph, passes: Passes) -> Named {
     let taps: Vec<String> = plan.taps.iter().map(|port| port.name.clone()).collect();
     let network = Network::<Flex>::new(&plan, &taps).expect("the layers are there");
     let tensors = tensors(&plan);
-    let found = network.forward(inputs(graph), &tensors, &mut Pass { training: None });
+    let found = network.forward(inputs(graph), &tensors, &mut Pass::evaluating());
     let names = plan.outputs.iter().map(|port| port.name.clone()).chain(taps);
     names.zip(found).map(|(name, stream)| (name, values::<Flex>(stream.into_numbers()))).collect()
 }

@@ -10,7 +10,9 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   3. `recipes.py`:    schedules, losses, mixing, averaging and optimizer traces        -> `recipes.{safetensors,json}`
   4. `layers.py`:     single layers                                                    -> `layers.safetensors`
   5. `training.py`:   a whole run of the classifier                                    -> `training.safetensors`
-  6. `checkpoints.py`: checkpoints as trainers leave them                              -> `checkpoints/`
+  6. `language.py`:   a whole causal language model                                    -> `language.safetensors`
+  7. `encoders.py`:   CLIP's image tower, RoBERTa and VideoMAE                         -> `encoders/`
+  8. `checkpoints.py`: checkpoints as trainers leave them                              -> `checkpoints/`
 
 The same versions of the libraries write the same bytes.
 """
@@ -21,6 +23,8 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+import encoders
+import language
 import checkpoints
 import layers
 import llm_blocks
@@ -42,6 +46,8 @@ def main():
     recipes.write(out)
     layers.write(out)
     training.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
+    language.write(out)
+    encoders.write(out / "encoders")
     checkpoints.write(out / "checkpoints")
 
     golden = [f for f in sorted(out.rglob("*")) if f.is_file() and f.suffix in (".safetensors", ".json", ".pth", ".pt", ".ckpt")]

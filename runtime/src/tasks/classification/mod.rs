@@ -2,6 +2,7 @@
 
 pub mod pipeline;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,11 +10,12 @@ use lmv_compiler::Experiment;
 use lmv_compiler::config::{Call, Config};
 use lmv_compiler::graph::Graph;
 
-use super::{Batches, Examples, Opening, Task};
+use super::{Batches, Opening, Task};
 use crate::data::{Damage, Damaged, ImageSet, Loader, LoaderOptions, Pipeline, SynthImages, order, synth_images};
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
-use crate::training::mix::{Mix, one_hot_smoothed};
+use crate::examples::{Batch, Examples, Values};
+use crate::training::mix::Mix;
 use crate::training::recipe;
 use crate::training::seeds::Seeds;
 
@@ -32,7 +34,6 @@ pub struct Classification {
     classes: usize,
     batch: usize,
     repeats: Option<usize>,
-    smoothing: f64,
     mix: Option<Mix>,
     seeds: Seeds,
     threads: usize,
@@ -83,7 +84,6 @@ impl Classification {
             classes,
             batch: recipe.map_or(EVALUATION_BATCH, |recipe| recipe.batch),
             repeats: fields.and_then(recipe::repeats),
-            smoothing: fields.map_or(Ok(0.0), recipe::smoothing)?,
             mix: fields.map(recipe::mix).transpose()?.flatten(),
             seeds: Seeds::new(opening.seed),
             threads: opening.threads,
@@ -144,6 +144,11 @@ fn input_dims(graph: &Graph) -> Result<Vec<usize>> {
     dims.filter(|dims| dims.len() == 3).ok_or_else(|| Failure::new("image classification takes a model of one image"))
 }
 
+fn examples(image: Batch, label: Batch) -> Examples {
+    let samples = image.dims[0];
+    Examples { samples, fields: BTreeMap::from([("image".to_owned(), image), ("label".to_owned(), label)]) }
+}
+
 impl Task for Classification {
     fn steps_per_epoch(&self) -> u64 {
         // A last batch of fewer samples is left out of training, as the reference does (drop_last).
@@ -172,16 +177,15 @@ impl Task for Classification {
             self.fits(batch.size)?;
             let labels: Vec<usize> = batch.labels.iter().map(|&label| label as usize).collect();
             let dims = vec![labels.len(), 3, batch.size.0, batch.size.1];
-            let targets = match &self.mix {
-                Some(mix) => {
-                    let mut rng = self.seeds.stream("mix", epoch, step);
-                    let mixing = mix.draw(batch.size.0, batch.size.1, &mut rng)?;
-                    mixing.apply(&mut batch.images, [dims[0], 3, dims[2], dims[3]])?;
-                    mixing.targets(&labels, self.classes, self.smoothing)?
-                }
-                None => one_hot_smoothed(&labels, self.classes, self.smoothing)?,
-            };
-            Ok(Examples { inputs: vec![(dims, batch.images)], targets, labels })
+            let mut label = Batch::labels(&labels);
+            if let Some(mix) = &self.mix {
+                let mut rng = self.seeds.stream("mix", epoch, step);
+                let mixing = mix.draw(batch.size.0, batch.size.1, &mut rng)?;
+                mixing.apply(&mut batch.images, [dims[0], 3, dims[2], dims[3]])?;
+                let shares = mixing.targets(&labels, self.classes, 0.0)?;
+                label.values = Values::Shares { classes: self.classes, shares };
+            }
+            Ok(examples(Batch::numbers(dims, batch.images), label))
         })))
     }
 
@@ -202,17 +206,12 @@ impl Task for Classification {
             self.fits(batch.size)?;
             let labels: Vec<usize> = batch.labels.iter().map(|&label| label as usize).collect();
             let dims = vec![labels.len(), 3, batch.size.0, batch.size.1];
-            let targets = one_hot_smoothed(&labels, self.classes, 0.0)?;
-            Ok(Examples { inputs: vec![(dims, batch.images)], targets, labels })
+            Ok(examples(Batch::numbers(dims, batch.images), Batch::labels(&labels)))
         })))
     }
 
     fn evaluation_len(&self) -> usize {
         self.val.len()
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
     }
 
     fn listing_hash(&self) -> String {

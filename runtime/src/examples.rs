@@ -1,0 +1,135 @@
+//! Samples as a task reads them: for each field of the data a batch, in memory.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::TensorData;
+use lmv_compiler::graph::Port;
+
+use crate::error::{Failure, Result};
+use crate::kernels::Kernels;
+use crate::network::tensor;
+use crate::stream::Stream;
+
+/// The samples of one step.
+#[derive(Clone, Debug, Default)]
+pub struct Examples {
+    /// How many.
+    pub samples: usize,
+    /// By the names of the data's fields.
+    pub fields: BTreeMap<String, Batch>,
+}
+
+/// One field of several samples.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// `[batch, ..]`
+    pub dims: Vec<usize>,
+    /// What is in it, row-major.
+    pub values: Values,
+    /// For each dim that varies from sample to sample (counted without the batch) which of its places are real:
+    /// `[batch, length]`.
+    pub masks: Vec<(usize, Vec<bool>)>,
+}
+
+/// The content of a batch.
+#[derive(Clone, Debug)]
+pub enum Values {
+    /// Numbers.
+    Numbers(Vec<f32>),
+    /// Numbers of classes.
+    Classes(Vec<i32>),
+    /// Labels that a mix blended: for each sample its share of every class, `[batch, classes]`.
+    Shares {
+        /// How many classes.
+        classes: usize,
+        /// The shares of each sample, which sum to one.
+        shares: Vec<f32>,
+    },
+}
+
+impl Batch {
+    /// Numbers, all of them real.
+    pub fn numbers(dims: Vec<usize>, values: Vec<f32>) -> Self {
+        Self { dims, values: Values::Numbers(values), masks: Vec::new() }
+    }
+
+    /// Classes, all of them real.
+    pub fn classes(dims: Vec<usize>, values: Vec<i32>) -> Self {
+        Self { dims, values: Values::Classes(values), masks: Vec::new() }
+    }
+
+    /// One label a sample.
+    pub fn labels(labels: &[usize]) -> Self {
+        // A class number beyond 2^31 does not come out of any set that fits a machine.
+        let values = labels.iter().map(|&label| i32::try_from(label).unwrap_or(i32::MAX)).collect();
+        Self::classes(vec![labels.len()], values)
+    }
+
+    /// The batch as a stream on a device.
+    pub fn stream<B: Kernels>(&self, device: &B::Device) -> Stream<B> {
+        let stream = match &self.values {
+            Values::Numbers(values) => Stream::new(tensor::<B>(values.clone(), &self.dims, device)),
+            Values::Classes(values) => {
+                Stream::of_classes(B::int_from_data(TensorData::new(values.clone(), self.dims.clone()), device))
+            }
+            Values::Shares { classes, shares } => {
+                Stream::new(tensor::<B>(shares.clone(), &[self.dims[0], *classes], device))
+            }
+        };
+        self.masks.iter().fold(stream, |stream, (dim, mask)| {
+            let mask = TensorData::new(mask.clone(), [self.dims[0], self.dims[dim + 1]]);
+            stream.masked(*dim, Some(B::bool_from_data(mask, device)))
+        })
+    }
+
+    /// For each place of the dims in front of the last `behind` ones, whether it is real in every dim that varies.
+    pub fn real(&self) -> Vec<bool> {
+        let mut real = vec![true; self.dims.iter().product()];
+        for (dim, mask) in &self.masks {
+            let (length, inner) = (self.dims[dim + 1], self.dims[dim + 2..].iter().product::<usize>());
+            let outer = self.dims[1..=*dim].iter().product::<usize>();
+            for (index, real) in real.iter_mut().enumerate() {
+                let (sample, place) = (index / (outer * length * inner), index / inner % length);
+                *real &= mask[sample * length + place];
+            }
+        }
+        real
+    }
+}
+
+impl Examples {
+    /// A field by its name.
+    ///
+    /// # Errors
+    /// None of that name.
+    pub fn field(&self, name: &str) -> Result<&Batch> {
+        self.fields.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.fields.keys().map(String::as_str).collect();
+            Failure::new(format!("the data gives no `{name}`")).note(format!("it gives `{}`", names.join("`, `")))
+        })
+    }
+
+    /// The model's inputs as streams on a device.
+    ///
+    /// # Errors
+    /// An input that the data does not give.
+    pub fn inputs<B: Kernels>(&self, ports: &[Port], device: &B::Device) -> Result<Vec<Stream<B>>> {
+        ports.iter().map(|port| Ok(self.field(&port.name)?.stream(device))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_real_where_all_its_masks_say_so() {
+        let batch = Batch {
+            dims: vec![2, 2, 3],
+            values: Values::Classes(vec![0; 12]),
+            masks: vec![(0, vec![true, false, true, true]), (1, vec![true, true, false, true, false, false])],
+        };
+        let real: Vec<u8> = batch.real().into_iter().map(u8::from).collect();
+        assert_eq!(real, [1, 1, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]);
+    }
+}
