@@ -9,7 +9,6 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::memory::zeroed;
 use crate::error::{Failure, Result};
 
 /// An open file with the length it had when it was opened.
@@ -96,6 +95,17 @@ impl WeightFile {
     fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<usize> {
         std::os::windows::fs::FileExt::seek_read(&self.file, to, offset)
     }
+}
+
+/// `len` zeros, or a failure where the machine has no room for them. They take no memory before they are written to, so
+/// that whoever fills them, on several cores, also waits for the memory on several cores.
+pub(super) fn zeroed<T: Copy + Default>(path: &Path, len: usize) -> Result<Vec<T>> {
+    // The only way to ask without aborting; what it asks for is given back at once.
+    Vec::<T>::new().try_reserve_exact(len).map_err(|_| {
+        let bytes = len.saturating_mul(size_of::<T>());
+        Failure::at(path, format!("holds a tensor that takes {bytes} bytes, and there is no memory for it"))
+    })?;
+    Ok(vec![T::default(); len])
 }
 
 /// A place in a file, for readers that want [`Read`] and [`Seek`]. Clones are independent of one another.

@@ -7,8 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dtype::Dtype;
-use super::file::WeightFile;
-use super::memory::zeroed;
+use super::file::{WeightFile, zeroed};
 use crate::error::Result;
 
 /// The bytes of a piece: few enough to stay in a core's cache until they are converted, and a whole number of numbers of
@@ -273,6 +272,13 @@ mod tests {
         let rows = Lying::view(memory(bytes.clone()), 0, &[(2621, 300), (299, 1)], 1, len as u64 - 300).unwrap();
         let expected: Vec<u8> = bytes.chunks(300).take(2621).flat_map(|row| &row[..299]).copied().collect();
         assert_eq!(read(&rows), expected);
+    }
+
+    #[test]
+    fn room_that_there_is_not() {
+        assert_eq!(zeroed::<u8>(Path::new("w"), 3).unwrap(), [0; 3]);
+        let failure = zeroed::<f32>(Path::new("w"), usize::MAX / 8).unwrap_err();
+        assert!(failure.what.ends_with("bytes, and there is no memory for it"), "{failure}");
     }
 
     #[test]

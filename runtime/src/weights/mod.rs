@@ -22,7 +22,6 @@ mod layout;
 pub mod llm;
 pub mod locate;
 mod lying;
-mod memory;
 pub mod names;
 mod pickle;
 mod safetensors;
