@@ -470,6 +470,96 @@ eval = [top1]
     wide.fails(&["train", "a.lmv", "--weights", &format!("toy={}", lying.display())], &["[128, 32]", "[96, 32]"]);
 }
 
+/// A spec with a frozen block of a checkpoint like runtime/tests/golden/llama_hf.
+const ON_BLOCK: &str = "llm toy = llama(dim = 32, heads = 4, ffn = 96, layers = 2)
+model = vit(image = 16, patch = 8, d = 16, depth = 1, heads = 2) >> linear(16, 32) >> frozen(toy.layer[1])
+     >> linear(32, 16) >> head
+data = shapes(image = 16, classes = 2, train = 8, val = 4)
+train = one_cycle(epochs = 1, batch = 4)
+eval = [top1]
+";
+
+#[test]
+fn damaged_weights_are_told_by_file_and_tensor() {
+    let place = Place::new(ON_BLOCK);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/tests/golden");
+    let copy = |name: &str| {
+        let to = place.path(name);
+        std::fs::create_dir_all(&to).expect("a folder");
+        for file in std::fs::read_dir(golden.join("llama_hf")).expect("golden files") {
+            let file = file.expect("a file").path();
+            std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("a copy");
+        }
+        to
+    };
+    let train = |folder: &str, said: &[&str]| {
+        place.fails(&["train", "a.lmv", "--weights", &format!("toy={folder}")], said);
+    };
+    // The headers of all shards, each changed in its own way.
+    let headers = |name: &str, change: &dyn Fn(&str) -> String| {
+        for file in std::fs::read_dir(copy(name)).expect("a folder").map(|file| file.expect("a file").path()) {
+            if file.extension().is_some_and(|extension| extension == "safetensors") {
+                let bytes = std::fs::read(&file).expect("a shard");
+                let end = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+                let header = change(std::str::from_utf8(&bytes[8..end]).expect("text"));
+                let changed = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &bytes[end..]].concat();
+                std::fs::write(&file, changed).expect("a shard");
+            }
+        }
+    };
+    let entries = |header: &str, change: &dyn Fn(&mut Vec<(String, serde_json::Value)>)| {
+        let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(header).expect("a header");
+        let mut entries: Vec<_> = map.into_iter().filter(|(name, _)| name != "__metadata__").collect();
+        change(&mut entries);
+        let entries: Vec<String> = entries.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}", entries.join(","))
+    };
+    headers("twice", &|header| entries(header, &|all| all.push(all[0].clone())));
+    train("twice", &["twice/model-0000", "tensor `", "stands in the header twice"]);
+    headers("overlapping", &|header| {
+        entries(header, &|all| {
+            let (begin, end) = (&all[0].1["data_offsets"][0], &all[0].1["data_offsets"][1]);
+            let other = serde_json::json!({"dtype": "U8", "shape": [end.as_u64().expect("a place") - begin.as_u64().expect("a place")], "data_offsets": [begin, end]});
+            all.push(("more".into(), other));
+        })
+    });
+    train("overlapping", &["overlapping/model-0000", "`more`", "overlap"]);
+    headers("beyond", &|header| {
+        entries(header, &|all| {
+            all[0].1["data_offsets"] = serde_json::json!([1_u64 << 40, (1_u64 << 40) + 4]);
+        })
+    });
+    train("beyond", &["beyond/model-0000", "tensor `", "of the data, and the file holds"]);
+    headers("huge", &|header| {
+        entries(header, &|all| {
+            all[0].1["shape"] = serde_json::json!([1_u64 << 40, 1_u64 << 40]);
+        })
+    });
+    train("huge", &["huge/model-0000", "tensor `", "1099511627776"]);
+    headers("flipped", &|header| header.replacen(':', ";", 1));
+    train("flipped", &["flipped/model-0000", "header is not as the format has it"]);
+
+    // One shard in the place of all others; a config that lies about heads.
+    let shards = copy("swapped");
+    for number in 1..=2 {
+        let name = |number| shards.join(format!("model-0000{number}-of-00003.safetensors"));
+        std::fs::copy(name(3), name(number)).expect("a copy");
+    }
+    train("swapped", &["swapped/model-0000", "holds no tensor `model.layers.1.", "the index says that it does"]);
+    let lying = copy("lying").join("config.json");
+    let config = std::fs::read_to_string(&lying).expect("a config");
+    std::fs::write(&lying, config.replace("\"num_attention_heads\": 4", "\"num_attention_heads\": 8"))
+        .expect("a config");
+    train("lying", &["lying/config.json", "heads = 4", "says 8 (num_attention_heads)"]);
+
+    // PyTorch's formats, cut short.
+    for name in ["deit_old.pth", "deit_new.pth", "clip.pt"] {
+        let bytes = std::fs::read(golden.join("checkpoints").join(name)).expect("a golden file");
+        std::fs::write(place.path(name), &bytes[..bytes.len() * 2 / 3]).expect("a file");
+        train(name, &[name, "is cut short", "download or copy the file again"]);
+    }
+}
+
 #[test]
 fn code_in_a_pickle_is_never_run() {
     let place = Place::new(SPEC);

@@ -299,6 +299,8 @@ fn check_kind(config: &Value, path: &Path, name: &str, sizes: &LlmSizes) -> Resu
     // Rotary positions matter where the spec has them.
     let rope = config.get("rope_scaling").or_else(|| config.get("rope_parameters")).unwrap_or(&Value::Null);
     let kind = ["rope_type", "type"].iter().find_map(|key| rope.get(key)).and_then(Value::as_str).unwrap_or("default");
+    // Meta's word for the same.
+    let kind = if config.get("use_scaled_rope") == Some(&Value::Bool(true)) { "use_scaled_rope" } else { kind };
     if sizes.theta.is_some() && kind != "default" {
         return Err(Failure::at(
             path,

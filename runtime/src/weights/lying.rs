@@ -1,12 +1,10 @@
 //! Where the bytes of a tensor lie, and reading them.
 //!
-//! A tensor is read in pieces, on all cores, each straight into its place: what is held besides the tensor itself is one
-//! piece for each core, whatever its size, its type in the file, and over how many files it is spread.
+//! A tensor is read in pieces, by several threads, each straight into its place: what is held besides the tensor itself
+//! is one piece for each thread, whatever its size, its type in the file, and over how many files it is spread.
 
 use std::path::Path;
-use std::sync::Arc;
-
-use rayon::prelude::*;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dtype::Dtype;
 use super::file::{WeightFile, zeroed};
@@ -153,7 +151,7 @@ impl Lying {
     /// The tensor's bytes in order. `path` is the file that a message names where there is no memory for them.
     pub(super) fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
         let mut out = zeroed::<u8>(path, self.bytes)?;
-        out.par_chunks_mut(PIECE).enumerate().try_for_each(|(i, piece)| self.fill(i * PIECE, piece))?;
+        in_pieces(out.chunks_mut(PIECE).enumerate(), |(i, piece), _| self.fill(i * PIECE, piece))?;
         Ok(out)
     }
 
@@ -161,30 +159,68 @@ impl Lying {
     pub(super) fn numbers(&self, dtype: Dtype, path: &Path) -> Result<(Vec<f32>, Vec<blake3::Hash>)> {
         let width = dtype.bits() / 8;
         let mut out = zeroed::<f32>(path, self.bytes / width)?;
-        let hashes = out
-            .par_chunks_mut(PIECE / width)
-            .enumerate()
-            .map_init(Vec::new, |bytes, (i, to)| {
-                bytes.resize(to.len() * width, 0);
-                self.fill(i * PIECE, bytes)?;
-                dtype.convert(bytes, to);
-                Ok(blake3::hash(bytes))
-            })
-            .collect::<Result<_>>()?;
+        let mut hashes = self.no_hashes();
+        in_pieces(out.chunks_mut(PIECE / width).zip(&mut hashes).enumerate(), |(i, (to, hash)), bytes| {
+            bytes.resize(to.len() * width, 0);
+            self.fill(i * PIECE, bytes)?;
+            dtype.convert(bytes, to);
+            *hash = blake3::hash(bytes);
+            Ok(())
+        })?;
         Ok((out, hashes))
     }
 
     /// A hash of each of its pieces; none of them is kept.
     pub(super) fn hashes(&self) -> Result<Vec<blake3::Hash>> {
-        (0..self.bytes.div_ceil(PIECE))
-            .into_par_iter()
-            .map_init(Vec::new, |bytes, i| {
-                bytes.resize(PIECE.min(self.bytes - i * PIECE), 0);
-                self.fill(i * PIECE, bytes)?;
-                Ok(blake3::hash(bytes))
-            })
-            .collect()
+        let mut hashes = self.no_hashes();
+        in_pieces(hashes.iter_mut().enumerate(), |(i, hash), bytes| {
+            bytes.resize(PIECE.min(self.bytes - i * PIECE), 0);
+            self.fill(i * PIECE, bytes)?;
+            *hash = blake3::hash(bytes);
+            Ok(())
+        })?;
+        Ok(hashes)
     }
+
+    /// Room for a hash of each piece.
+    fn no_hashes(&self) -> Vec<blake3::Hash> {
+        vec![blake3::Hash::from_bytes([0; blake3::OUT_LEN]); self.bytes.div_ceil(PIECE)]
+    }
+}
+
+/// Does the work of all pieces, each thread taking the next piece when it is done with one, so that files are read from
+/// front to back. There are more threads than cores, since some of them wait for the disk; and they are not the pool's,
+/// whose threads are for computing. Each has a buffer of its own.
+fn in_pieces<T: Send>(
+    pieces: impl ExactSizeIterator<Item = T> + Send,
+    work: impl Fn(T, &mut Vec<u8>) -> Result<()> + Sync,
+) -> Result<()> {
+    const THREADS_A_CORE: usize = 2;
+    let threads = (THREADS_A_CORE * rayon::current_num_threads()).min(pieces.len());
+    let pieces = Mutex::new(pieces);
+    let run = || {
+        let mut buffer = Vec::new();
+        loop {
+            // No work is done under the lock, so nobody can have poisoned it.
+            let next = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+            match next {
+                Some(piece) => work(piece, &mut buffer)?,
+                None => return Ok(()),
+            }
+        }
+    };
+    if threads <= 1 {
+        return run();
+    }
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        let own = run();
+        let others = others.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        others.fold(own, Result::and)
+    })
 }
 
 #[cfg(test)]
@@ -236,6 +272,13 @@ mod tests {
         let rows = Lying::view(memory(bytes.clone()), 0, &[(2621, 300), (299, 1)], 1, len as u64 - 300).unwrap();
         let expected: Vec<u8> = bytes.chunks(300).take(2621).flat_map(|row| &row[..299]).copied().collect();
         assert_eq!(read(&rows), expected);
+    }
+
+    #[test]
+    fn room_that_there_is_not() {
+        assert_eq!(zeroed::<u8>(Path::new("w"), 3).unwrap(), [0; 3]);
+        let failure = zeroed::<f32>(Path::new("w"), usize::MAX / 8).unwrap_err();
+        assert!(failure.what.ends_with("bytes, and there is no memory for it"), "{failure}");
     }
 
     #[test]

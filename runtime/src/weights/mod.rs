@@ -9,7 +9,7 @@
 //! 3. [`llm`] for a block of a language model, [`names`] for everything else: our parameter names → the checkpoint's.
 //! 4. [`Checkpoint::read_f32`]: the bytes of the tensors that are wanted, and of no others.
 //!
-//! A tensor's way from its file into memory is in `lying`: in pieces, on all cores, without a second copy.
+//! A tensor's way from its file into memory is in `lying`: in pieces, by several threads, without a second copy.
 //!
 //! Files come from anywhere, so nothing in them is believed: no code of a pickle runs, no size is allocated before it
 //! is held against the file's length, and what is wrong is said in a [`Failure`](crate::error::Failure) that names the
