@@ -181,7 +181,10 @@ fn sizes(llm: &LlmSizes) -> weights::LlmSizes {
 
 /// Tables of checkpoint names: the spec's own, then the library's.
 fn name_maps(plan: &Plan) -> Vec<NameMap> {
-    let tables = plan.names.iter().cloned().chain(library::name_tables());
+    // Blocks of language models are found by tables of their own.
+    let of_blocks = |name: &str| name.ends_with("_places") || name.contains("_block");
+    let librarys = library::name_tables().into_iter().filter(|(name, _)| !of_blocks(name));
+    let tables = plan.names.iter().cloned().chain(librarys);
     tables.map(|(name, pairs)| NameMap { name, pairs }).collect()
 }
 

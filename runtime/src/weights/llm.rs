@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use lmv_compiler::library;
 use rayon::prelude::*;
 use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
 use super::file::shown;
 use super::layout::file_name;
-use super::names::nearest;
+use super::names::{NameMap, nearest};
 use crate::error::{Failure, Result};
 
 /// The names of all families of language models whose checkpoints are read.
@@ -37,96 +38,48 @@ pub struct LlmSizes {
     pub theta: Option<f64>,
 }
 
-/// One way to name the tensors of a block: what may stand before the layer's number, and theirs for each of ours.
+/// How the checkpoints of a family call what is in a block: the library's tables `FAMILY_places` and `FAMILY_block…`
+/// (`stdlib/weights/blocks.lmv`).
 struct Naming {
-    family: &'static str,
-    prefixes: &'static [&'static str],
-    /// Ours, theirs.
-    locals: &'static [(&'static str, &'static str)],
-    /// Whether q and k have Meta's order of rows where the checkpoint is Meta's.
-    meta: bool,
+    places: Vec<NameMap>,
+    blocks: Vec<NameMap>,
 }
 
-/// All namings, the usual one of a family first.
-const NAMINGS: &[Naming] = &[
-    Naming {
-        family: "llama",
-        // The second as saved from the model without its head, the others as parts of vision-language models.
-        prefixes: &["model.layers.", "layers.", "language_model.model.layers.", "model.language_model.layers."],
-        locals: &[
-            ("attention.wq.weight", "self_attn.q_proj.weight"),
-            ("attention.wk.weight", "self_attn.k_proj.weight"),
-            ("attention.wv.weight", "self_attn.v_proj.weight"),
-            ("attention.wo.weight", "self_attn.o_proj.weight"),
-            ("feed_forward.w1.weight", "mlp.gate_proj.weight"),
-            ("feed_forward.w2.weight", "mlp.down_proj.weight"),
-            ("feed_forward.w3.weight", "mlp.up_proj.weight"),
-            ("attention_norm.weight", "input_layernorm.weight"),
-            ("ffn_norm.weight", "post_attention_layernorm.weight"),
-        ],
-        meta: false,
-    },
-    Naming {
-        family: "llama",
-        prefixes: &["layers."],
-        locals: &[
-            ("attention.wq.weight", "attention.wq.weight"),
-            ("attention.wk.weight", "attention.wk.weight"),
-            ("attention.wv.weight", "attention.wv.weight"),
-            ("attention.wo.weight", "attention.wo.weight"),
-            ("feed_forward.w1.weight", "feed_forward.w1.weight"),
-            ("feed_forward.w2.weight", "feed_forward.w2.weight"),
-            ("feed_forward.w3.weight", "feed_forward.w3.weight"),
-            ("attention_norm.weight", "attention_norm.weight"),
-            ("ffn_norm.weight", "ffn_norm.weight"),
-        ],
-        meta: true,
-    },
-    Naming {
-        family: "opt",
-        prefixes: &["model.decoder.layers.", "decoder.layers.", "layers."],
-        locals: &[
-            ("self_attn.q_proj.weight", "self_attn.q_proj.weight"),
-            ("self_attn.q_proj.bias", "self_attn.q_proj.bias"),
-            ("self_attn.k_proj.weight", "self_attn.k_proj.weight"),
-            ("self_attn.k_proj.bias", "self_attn.k_proj.bias"),
-            ("self_attn.v_proj.weight", "self_attn.v_proj.weight"),
-            ("self_attn.v_proj.bias", "self_attn.v_proj.bias"),
-            ("self_attn.out_proj.weight", "self_attn.out_proj.weight"),
-            ("self_attn.out_proj.bias", "self_attn.out_proj.bias"),
-            ("self_attn_layer_norm.weight", "self_attn_layer_norm.weight"),
-            ("self_attn_layer_norm.bias", "self_attn_layer_norm.bias"),
-            ("fc1.weight", "fc1.weight"),
-            ("fc1.bias", "fc1.bias"),
-            ("fc2.weight", "fc2.weight"),
-            ("fc2.bias", "fc2.bias"),
-            ("final_layer_norm.weight", "final_layer_norm.weight"),
-            ("final_layer_norm.bias", "final_layer_norm.bias"),
-        ],
-        meta: false,
-    },
-];
+impl Naming {
+    fn of(family: &str) -> Self {
+        let tables = |begins: &str| -> Vec<NameMap> {
+            let of_it = library::name_tables().into_iter().filter(|(name, _)| name.starts_with(begins));
+            of_it.map(|(name, pairs)| NameMap { name, pairs }).collect()
+        };
+        Self { places: tables(&format!("{family}_places")), blocks: tables(&format!("{family}_block")) }
+    }
+
+    /// Every name that the tensor `local` of block `layer` may have, the usual ones first.
+    fn candidates(&self, layer: usize, local: &str) -> Vec<String> {
+        let locals = self.blocks.iter().flat_map(|block| block.candidates(local));
+        locals
+            .flat_map(|theirs| {
+                let whole = format!("{layer}.{theirs}");
+                let placed = self.places.iter().flat_map(|places| places.candidates(&whole).collect::<Vec<_>>());
+                placed.collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
 
 /// The checkpoint's name for our tensor `local` (such as `attention.wq.weight`) of block `layer`.
 ///
 /// # Errors
 /// When the checkpoint has it under none of the names that the family uses.
 pub fn block_tensor(checkpoint: &Checkpoint, family: &str, layer: usize, local: &str) -> Result<String> {
-    find(checkpoint, family, layer, local).map(|(name, _)| name)
+    find(checkpoint, family, layer, local)
 }
 
-/// The name, and whether it is one of Meta's.
-fn find(checkpoint: &Checkpoint, family: &str, layer: usize, local: &str) -> Result<(String, bool)> {
-    let mut tried = Vec::new();
-    for naming in NAMINGS.iter().filter(|naming| naming.family == family) {
-        let Some((_, theirs)) = naming.locals.iter().find(|(ours, _)| *ours == local) else { continue };
-        for prefix in naming.prefixes {
-            let name = format!("{prefix}{layer}.{theirs}");
-            if checkpoint.contains(&name) {
-                return Ok((name, naming.meta));
-            }
-            tried.push((name, *prefix));
-        }
+fn find(checkpoint: &Checkpoint, family: &str, layer: usize, local: &str) -> Result<String> {
+    let naming = Naming::of(family);
+    let tried = naming.candidates(layer, local);
+    if let Some(name) = tried.iter().find(|name| checkpoint.contains(name)) {
+        return Ok(name.clone());
     }
     if tried.is_empty() {
         return Err(Failure::at(
@@ -134,16 +87,18 @@ fn find(checkpoint: &Checkpoint, family: &str, layer: usize, local: &str) -> Res
             format!("cannot give `{}`: no block of family `{}` has a tensor of this name", shown(local), shown(family)),
         ));
     }
-    let names: Vec<String> = tried.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let names: Vec<String> = tried.iter().map(|name| format!("`{name}`")).collect();
     let failure =
         Failure::at(checkpoint.path(), format!("holds no `{local}` of block {layer} of a model of family `{family}`"))
             .note(format!("it was sought as {}", names.join(", ")));
-    let held = tried.iter().filter_map(|(_, prefix)| last_layer(checkpoint, prefix)).max();
+    let number = format!("{layer}.");
+    let prefixes = tried.iter().filter_map(|name| Some(name.split_once(&number)?.0));
+    let held = prefixes.filter_map(|prefix| last_layer(checkpoint, prefix)).max();
     Err(match held {
         Some(last) if last < layer => failure
             .note(format!("its blocks are 0 to {last}"))
             .help("take a block that it has, or give a checkpoint of the model that the spec declares"),
-        _ => match tried.iter().find_map(|(name, _)| nearest(name, checkpoint.names())) {
+        _ => match tried.iter().find_map(|name| nearest(name, checkpoint.names())) {
             Some(near) => failure.note(format!("the nearest name in it is `{}`", shown(near))),
             None => failure,
         }
@@ -184,7 +139,7 @@ pub fn read_block_tensor_hashed(
     local: &str,
     expected: &[usize],
 ) -> Result<(Vec<f32>, blake3::Hash)> {
-    let (name, meta) = find(checkpoint, &sizes.family, layer, local)?;
+    let name = find(checkpoint, &sizes.family, layer, local)?;
     let info = checkpoint.require(&name)?;
     if info.shape != expected {
         return Err(Failure::at(
@@ -198,7 +153,8 @@ pub fn read_block_tensor_hashed(
         "attention.wk.weight" => sizes.kv_heads,
         _ => return checkpoint.read_hashed(&name),
     };
-    if !(meta && checkpoint.is_meta()) {
+    // Meta's names are ours.
+    if !(checkpoint.is_meta() && name.ends_with(local)) {
         return checkpoint.read_hashed(&name);
     }
     let rows = expected.first().copied().unwrap_or(0);
@@ -545,12 +501,9 @@ mod tests {
         assert_eq!(failure.notes[1], "its blocks are 0 to 1");
         let failure = block_tensor(&c, "llama", 1, "attention.wk.weight").unwrap_err();
         assert!(failure.notes[1].contains("the nearest name in it is `model.layers."), "{failure}");
-        assert!(
-            block_tensor(&c, "llama", 0, "attention.wx.weight")
-                .unwrap_err()
-                .what
-                .contains("no block of family `llama`")
-        );
+        // Meta's names are ours, so what we do not have is sought as it is.
+        let failure = block_tensor(&c, "llama", 0, "attention.wx.weight").unwrap_err();
+        assert!(failure.notes[0].contains("`layers.0.attention.wx.weight`"), "{failure}");
         assert!(block_tensor(&c, "gpt", 0, "attention.wq.weight").unwrap_err().what.contains("family `gpt`"));
     }
 

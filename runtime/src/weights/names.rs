@@ -46,7 +46,7 @@ impl NameMap {
         self.candidates(ours).next()
     }
 
-    fn candidates<'a>(&'a self, ours: &'a str) -> impl Iterator<Item = String> + 'a {
+    pub(super) fn candidates<'a>(&'a self, ours: &'a str) -> impl Iterator<Item = String> + 'a {
         self.pairs.iter().filter_map(move |(pattern, target)| Some(fill(target, &matched(pattern, ours)?)))
     }
 
