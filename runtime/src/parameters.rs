@@ -1,6 +1,7 @@
 //! The values of a model's parameters: where each comes from, and getting it there.
 
 mod make;
+pub mod used;
 
 use std::collections::BTreeMap;
 use std::path::Path;
