@@ -11,7 +11,6 @@ use lmv_runtime::parameters::used::uses;
 use lmv_runtime::places::Places;
 use lmv_runtime::proof::{Change, Proof};
 use lmv_runtime::tasks::{self, Opening};
-use lmv_runtime::weights::Checkpoint;
 
 use crate::context::{Context, Exit, Message};
 use crate::locate;
@@ -59,14 +58,11 @@ impl Locked {
         let failed = |failure: Failure| context.failed(&failure);
         match Proof::read(&path).map_err(failed)? {
             None if self.locked => Err(failed(no_lock(&path, subject.spec, subject.variant))),
-            None if subject.purpose == Purpose::Training => {
-                let now = subject.found().map_err(failed)?;
-                if now.holds_anything() {
-                    match now.write(&path) {
-                        Ok(()) => context.remark(&format!("what this spec reads is locked in {}", path.display())),
-                        // A run does not need it.
-                        Err(failure) => context.tell(&Message::from(&failure).into_warning()),
-                    }
+            None if subject.purpose == Purpose::Training && subject.reads() => {
+                match subject.found().map_err(failed)?.write(&path) {
+                    Ok(()) => context.remark(&format!("what this spec reads is locked in {}", path.display())),
+                    // A run does not need it.
+                    Err(failure) => context.tell(&Message::from(&failure).into_warning()),
                 }
                 Ok(())
             }
@@ -91,6 +87,13 @@ impl Locked {
 }
 
 impl Subject<'_> {
+    /// Whether it reads a file at all that another could take the place of.
+    fn reads(&self) -> bool {
+        let weights = locate::weight_names(self.experiment);
+        !locate::data_names(self.experiment).is_empty()
+            || weights.iter().any(|name| !self.places.weights.is_built_in(name))
+    }
+
     /// What it reads, as it is now.
     fn found(&self) -> Result<Proof, Failure> {
         let frozen = self.purpose == Purpose::Trained;
@@ -108,7 +111,7 @@ impl Subject<'_> {
 pub fn of_weights(experiment: &Experiment, places: &Places, of: impl Fn(&Parameter) -> bool) -> Result<Proof, Failure> {
     let mut proof = Proof::of_lmvc(env!("CARGO_PKG_VERSION"));
     for used in uses(&experiment.graph, of) {
-        proof.add_weights(&used, &Checkpoint::open(places.weights.resolve(used.weights)?)?)?;
+        proof.add_weights(&used, &places.open_weights(used.weights)?)?;
     }
     Ok(proof)
 }

@@ -439,4 +439,16 @@ fn a_spec_that_reads_nothing_gets_no_lock() {
     place.ends(0, &["weights", "lock", "a.lmv", "--variant", "two"]);
     assert!(place.path("a-two.lock").exists() && !place.path("a.lock").exists());
     place.ends(0, &["weights", "verify", "a.lmv", "--variant", "two"]);
+    // So is what comes with lmvc: nothing on this machine could change it.
+    let tiny = spec.replace("llm llama7b = llama(dim = 8, heads = 2, ffn = 12, layers = 3, eps = 1e-5)\n", "");
+    let tiny = tiny.replace("llama7b.layer[1]", "tiny_lm.layer[0]").replace("d = 8", "d = tiny_lm.dim");
+    let place = Place::new(&tiny);
+    place.ends(0, &["train", "a.lmv", "--device", "cpu", "--steps", "1"]);
+    assert!(!place.path("a.lock").exists());
+    let listed = place.listed(&[], &[]);
+    assert_eq!((&listed["by"], &listed["found"]), (&json!("lmvc"), &json!(true)), "{listed}");
+    holds(&place.ends(0, &["weights", "list", "a.lmv"]), &["tiny_lm: block 0\n", "part of lmvc"]);
+    // With a lock it is held against it all the same.
+    place.ends(0, &["weights", "lock", "a.lmv"]);
+    place.ends(0, &["weights", "verify", "a.lmv"]);
 }

@@ -5,6 +5,7 @@ pub mod used;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::config::Config;
@@ -47,7 +48,7 @@ pub fn load<B: Kernels>(
         Some(path) => from_checkpoint(plan, path, observer)?,
         None => BTreeMap::new(),
     };
-    let mut sources = Sources { places, open: BTreeMap::new(), hashers: BTreeMap::new() };
+    let mut sources = Sources { places, open: BTreeMap::new(), hashers: BTreeMap::new(), notes: Vec::new() };
     let named = sources.named(plan, &found)?;
     found.extend(named);
     let tensors = make::<B>(plan, device, |parameter| {
@@ -56,15 +57,28 @@ pub fn load<B: Kernels>(
             return Err(init::initial(parameter, seeds).err().unwrap_or_else(|| Failure::new("an unknown size")));
         };
         Ok(match (found.remove(&parameter.path), &parameter.filled_by) {
-            (Some(values), _) => values,
+            (Some(Origin::Here(values)), _) => values,
+            (Some(Origin::File(checkpoint, name)), _) => checkpoint.read_f32(&name)?,
+            (Some(Origin::Weights(weights, name)), _) => sources.tensor(&weights, &name)?,
             (None, Some(Filling::Block { weights, layer, local, llm })) => {
                 sources.block(weights, *layer, local, llm, &dims)?
             }
             (None, _) => init::initial(parameter, seeds)?.0,
         })
     })?;
+    sources.notes.drain(..).for_each(|note| observer.event(Event::Note(note)));
     let hashes = sources.hashers.into_iter().map(|(name, hasher)| (name, hasher.finalize().to_hex().to_string()));
     Ok(Parameters { tensors, hashes: hashes.collect() })
+}
+
+/// Where a parameter's values are until they are wanted: a model's are never all in memory beside its tensors.
+enum Origin {
+    /// In memory.
+    Here(Vec<f32>),
+    /// A tensor of a checkpoint.
+    File(Rc<Checkpoint>, String),
+    /// A tensor of the weights of that name.
+    Weights(String, String),
 }
 
 /// Checkpoints by the names of the spec, each opened once.
@@ -72,22 +86,32 @@ struct Sources<'a> {
     places: &'a Places,
     open: BTreeMap<String, Checkpoint>,
     hashers: BTreeMap<String, blake3::Hasher>,
+    /// What is to be told of the checkpoints.
+    notes: Vec<String>,
 }
 
 impl Sources<'_> {
     fn open(&mut self, name: &str) -> Result<&Checkpoint> {
         if !self.open.contains_key(name) {
-            let path = self.places.weights.resolve(name)?;
-            self.open.insert(name.to_owned(), Checkpoint::open(&path)?);
+            let checkpoint = self.places.open_weights(name)?;
+            let path = checkpoint.path().display();
+            self.notes.extend(checkpoint.notes().map(|note| format!("{path}: {note}")));
+            self.open.insert(name.to_owned(), checkpoint);
         }
         Ok(&self.open[name])
     }
 
-    fn hash(&mut self, name: &str, values: &[f32]) {
+    /// Takes the hash of a tensor that was read into that of its weights.
+    fn hash(&mut self, name: &str, tensor: &str, hash: blake3::Hash) {
         let hasher = self.hashers.entry(name.to_owned()).or_default();
-        for value in values {
-            hasher.update(&value.to_le_bytes());
-        }
+        hasher.update(tensor.as_bytes()).update(&[0]).update(hash.as_bytes());
+    }
+
+    /// One tensor, by the name that it has in its checkpoint.
+    fn tensor(&mut self, name: &str, theirs: &str) -> Result<Vec<f32>> {
+        let (values, hash) = self.open(name)?.read_hashed(theirs)?;
+        self.hash(name, theirs, hash);
+        Ok(values)
     }
 
     /// One tensor of a block of a language model.
@@ -98,13 +122,13 @@ impl Sources<'_> {
         if first {
             weights::check_config(checkpoint, name, &sizes)?;
         }
-        let values = weights::read_block_tensor(checkpoint, &sizes, layer, local, dims)?;
-        self.hash(name, &values);
+        let (values, hash) = weights::read_block_tensor_hashed(checkpoint, &sizes, layer, local, dims)?;
+        self.hash(name, &format!("layer.{layer}.{local}"), hash);
         Ok(values)
     }
 
     /// Everything that a `pretrained("name", …)` fills.
-    fn named(&mut self, plan: &Plan, found: &BTreeMap<String, Vec<f32>>) -> Result<BTreeMap<String, Vec<f32>>> {
+    fn named(&mut self, plan: &Plan, found: &BTreeMap<String, Origin>) -> Result<BTreeMap<String, Origin>> {
         let mut groups: BTreeMap<&str, Vec<(&Parameter, &str)>> = BTreeMap::new();
         for parameter in &plan.parameters {
             if let (Some(Filling::Named { weights, local }), false) =
@@ -123,13 +147,8 @@ impl Sources<'_> {
                 .collect();
             let checkpoint = self.open(name)?;
             let report = weights::fill_report(&wanted, checkpoint, &name_maps(plan))?;
-            let mut read = Vec::new();
-            for ((parameter, _), (_, theirs)) in group.iter().zip(&report.names) {
-                read.push((parameter.path.clone(), checkpoint.read_f32(theirs)?));
-            }
-            for (path, values) in read {
-                self.hash(name, &values);
-                filled.insert(path, values);
+            for ((parameter, _), (_, theirs)) in group.iter().zip(report.names) {
+                filled.insert(parameter.path.clone(), Origin::Weights(name.to_owned(), theirs));
             }
         }
         Ok(filled)
@@ -150,6 +169,9 @@ fn sizes(llm: &LlmSizes) -> weights::LlmSizes {
         // OPT's layer norms have PyTorch's default eps, which its configs do not name (paper.md §2.3).
         eps: llm.sizes.get("eps").and_then(Config::float).unwrap_or(1e-5),
         norm_first: llm.sizes.get("norm_first") != Some(&Config::Bool(false)),
+        theta: (llm.sizes.get("rope") == Some(&Config::Bool(true)))
+            .then(|| llm.sizes.get("theta").and_then(Config::float))
+            .flatten(),
     }
 }
 
@@ -160,7 +182,7 @@ fn name_maps(plan: &Plan) -> Vec<NameMap> {
 }
 
 /// What a checkpoint holds of the model's parameters, by their paths.
-fn from_checkpoint(plan: &Plan, path: &Path, observer: &mut dyn Observer) -> Result<BTreeMap<String, Vec<f32>>> {
+fn from_checkpoint(plan: &Plan, path: &Path, observer: &mut dyn Observer) -> Result<BTreeMap<String, Origin>> {
     if path.join("checkpoints").is_dir() {
         let store = CheckpointStore::new(path.join("checkpoints"));
         let slot = if store.exists(Slot::Best) { Slot::Best } else { Slot::Last };
@@ -193,7 +215,9 @@ fn from_checkpoint(plan: &Plan, path: &Path, observer: &mut dyn Observer) -> Res
         }
     };
     observer.event(Event::Note(format!("{} tensors from {}, by {}", report.names.len(), path.display(), report.map)));
-    report.names.iter().map(|(ours, theirs)| Ok((ours.clone(), checkpoint.read_f32(theirs)?))).collect()
+    checkpoint.notes().for_each(|note| observer.event(Event::Note(format!("{}: {note}", path.display()))));
+    let checkpoint = Rc::new(checkpoint);
+    Ok(report.names.into_iter().map(|(ours, theirs)| (ours, Origin::File(checkpoint.clone(), theirs))).collect())
 }
 
 /// The tensors of a run's own checkpoint, held against the model.
@@ -201,8 +225,8 @@ fn fit(
     plan: &Plan,
     place: &Path,
     model: Vec<crate::training::tensor_file::Tensor<'static>>,
-) -> Result<BTreeMap<String, Vec<f32>>> {
-    let mut values: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+) -> Result<BTreeMap<String, Origin>> {
+    let mut values: BTreeMap<String, Origin> = BTreeMap::new();
     for tensor in model {
         let Some(parameter) = plan.parameters.iter().find(|parameter| parameter.path == tensor.name) else {
             return Err(Failure::at(place, format!("holds `{}`, which this spec does not have", tensor.name))
@@ -214,7 +238,7 @@ fn fit(
                 format!("`{}` is {:?} there, and {} in this spec", tensor.name, tensor.shape, parameter.shape),
             ));
         }
-        values.insert(tensor.name.into_owned(), tensor.values.into_owned());
+        values.insert(tensor.name.into_owned(), Origin::Here(tensor.values.into_owned()));
     }
     for parameter in plan.parameters.iter().filter(|parameter| !parameter.frozen) {
         if !values.contains_key(&parameter.path) {

@@ -2,7 +2,8 @@
 
 use lmv_compiler::library;
 
-use crate::weights::{HubCache, LocationKind, Locations, Repository};
+use crate::error::Result;
+use crate::weights::{Checkpoint, HubCache, LocationKind, Locations, Repository};
 
 /// Both kinds of names.
 #[derive(Debug)]
@@ -14,6 +15,15 @@ pub struct Places {
 }
 
 impl Places {
+    /// Opens the weights of a name. What the user says of a name goes before what the program has.
+    ///
+    /// # Errors
+    /// Weights that are not found, or are damaged.
+    pub fn open_weights(&self, name: &str) -> Result<Checkpoint> {
+        let built_in = self.weights.is_built_in(name).then(|| Checkpoint::built_in(name)).flatten();
+        built_in.unwrap_or_else(|| Checkpoint::open(self.weights.resolve(name)?))
+    }
+
     /// What the environment says, and what the Hugging Face cache has.
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok();

@@ -97,11 +97,6 @@ impl Proof {
         Ok(())
     }
 
-    /// Whether there is anything in it that a file on this machine could change.
-    pub fn holds_anything(&self) -> bool {
-        self.data.is_some() || !self.weights.is_empty()
-    }
-
     /// Reads a lock; `None` where there is none.
     ///
     /// # Errors

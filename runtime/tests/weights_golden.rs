@@ -20,11 +20,31 @@ fn shared(path: &str) -> Option<PathBuf> {
 }
 
 fn llama(kv_heads: usize) -> LlmSizes {
-    LlmSizes { family: "llama".into(), dim: 64, heads: 4, kv_heads, ffn: 192, layers: 3, eps: 1e-6, norm_first: true }
+    LlmSizes {
+        family: "llama".into(),
+        dim: 64,
+        heads: 4,
+        kv_heads,
+        ffn: 192,
+        layers: 3,
+        eps: 1e-6,
+        norm_first: true,
+        theta: None,
+    }
 }
 
 fn opt(norm_first: bool) -> LlmSizes {
-    LlmSizes { family: "opt".into(), dim: 64, heads: 4, kv_heads: 4, ffn: 128, layers: 2, eps: 1e-5, norm_first }
+    LlmSizes {
+        family: "opt".into(),
+        dim: 64,
+        heads: 4,
+        kv_heads: 4,
+        ffn: 128,
+        layers: 2,
+        eps: 1e-5,
+        norm_first,
+        theta: None,
+    }
 }
 
 fn llama_shapes(s: &LlmSizes) -> Vec<(&'static str, Vec<usize>)> {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use lmv_runtime::error::Failure;
 use lmv_runtime::parameters::used::{Use, UsedTensor, uses};
+use lmv_runtime::places::Places;
 use lmv_runtime::proof::Proof;
 use lmv_runtime::weights::locate::Source;
-use lmv_runtime::weights::{Checkpoint, Locations};
 use serde_json::{Value, json};
 
 use super::{Named, on_disk};
@@ -23,6 +23,8 @@ struct Row<'a> {
     found: Result<Found, Failure>,
     /// What the lock has of them.
     locked: Option<BTreeMap<String, String>>,
+    /// Whether they are part of the program.
+    built_in: bool,
 }
 
 /// Weights that are there and fit.
@@ -54,8 +56,9 @@ pub fn list(args: &Named, context: &Context) -> Result<(), Exit> {
     }
     for used in uses {
         let locked = lock.as_ref().and_then(|lock| lock.weights.get(used.weights).cloned());
-        let found = find(&used, &places.weights);
-        let row = Row { source: places.weights.source(used.weights), used, found, locked };
+        let found = find(&used, &places);
+        let built_in = places.weights.is_built_in(used.weights);
+        let row = Row { source: places.weights.source(used.weights), used, found, locked, built_in };
         match context.message_format {
             MessageFormat::Human => context.print(&paragraph(&row, &lock_path.display().to_string(), context))?,
             MessageFormat::Json => context.print(&format!("{}\n", object(&row)))?,
@@ -64,9 +67,12 @@ pub fn list(args: &Named, context: &Context) -> Result<(), Exit> {
     Ok(())
 }
 
-fn find(used: &Use<'_>, locations: &Locations) -> Result<Found, Failure> {
-    let checkpoint = Checkpoint::open(locations.resolve(used.weights)?)?;
-    let (size, files_gone) = on_disk(&checkpoint);
+fn find(used: &Use<'_>, places: &Places) -> Result<Found, Failure> {
+    let checkpoint = places.open_weights(used.weights)?;
+    let (size, files_gone) = match places.weights.is_built_in(used.weights) {
+        true => (0, 0),
+        false => on_disk(&checkpoint),
+    };
     Ok(Found { tensors: used.tensors(&checkpoint)?, size, files_gone })
 }
 
@@ -79,6 +85,9 @@ fn paragraph(row: &Row<'_>, lock: &str, context: &Context) -> String {
     if let Some((place, source)) = &row.source {
         line("at", &format!("{}, by {source}", place.display()));
     }
+    if row.built_in {
+        line("at", "part of lmvc");
+    }
     match &row.found {
         Ok(found) => {
             let dtypes: Vec<&str> = found.dtypes().into_iter().collect();
@@ -86,15 +95,14 @@ fn paragraph(row: &Row<'_>, lock: &str, context: &Context) -> String {
                 0 => String::new(),
                 gone => format!(", {} not there", counted(gone, "file is", "files are")),
             };
+            let tensors = counted(found.tensors.len(), "tensor", "tensors");
+            let read = format!("{tensors}, {}, {}", dtypes.join(" and "), bytes(found.read() as f64));
             line(
                 "reads",
-                &format!(
-                    "{}, {}, {} of {} on disk{gone}",
-                    counted(found.tensors.len(), "tensor", "tensors"),
-                    dtypes.join(" and "),
-                    bytes(found.read() as f64),
-                    bytes(found.size as f64)
-                ),
+                &match row.built_in {
+                    true => read,
+                    false => format!("{read} of {} on disk{gone}", bytes(found.size as f64)),
+                },
             );
         }
         Err(failure) => {
@@ -127,7 +135,7 @@ fn object(row: &Row<'_>) -> Value {
         "of": row.used.in_words(),
         "found": found.is_some(),
         "place": row.source.as_ref().map(|(place, _)| place.display().to_string()),
-        "by": by,
+        "by": if row.built_in { Some("lmvc") } else { by },
         "tensors": found.map(|found| found.tensors.iter().map(|tensor| &tensor.theirs).collect::<Vec<_>>()),
         "dtypes": found.map(Found::dtypes),
         "bytes_read": found.map(Found::read),

@@ -3,15 +3,17 @@
 use std::collections::{BTreeSet, HashMap};
 
 use burn::tensor::ops::FloatTensor;
-use lmv_compiler::graph::{Parameter, ParameterId};
+use lmv_compiler::graph::Parameter;
 use lmv_compiler::plan::{Plan, Value};
+use rayon::prelude::*;
 
 use crate::error::{Failure, Result};
 use crate::kernels::Kernels;
 use crate::network::tensor;
 
 /// The tensors of a plan on a device, in its order. `values` is asked for the numbers of each parameter, in the order of
-/// the graph; a parameter is held in memory for no longer than a tensor waits for it.
+/// the graph; a parameter is held in memory for no longer than a tensor waits for it, and becomes the tensor where it
+/// can: what several tensors are made of is not copied for any but the last of them.
 ///
 /// # Errors
 /// What `values` fails by; a tensor of unknown size.
@@ -32,20 +34,20 @@ pub fn make<B: Kernels>(
     let mut made: Vec<Option<FloatTensor<B>>> = vec![None; plan.tensors.len()];
     for (id, parameter) in plan.parameters.iter().enumerate() {
         held.0.insert(id, values(parameter)?);
-        for &index in &uses[id] {
-            missing[index] -= 1;
-            if missing[index] > 0 {
-                continue;
-            }
+        uses[id].iter().for_each(|&index| missing[index] -= 1);
+        // A tensor waits for the others that are made of the same: made before them, it would have to copy it.
+        let complete = |parameter: &usize| uses[*parameter].iter().all(|&index| missing[index] == 0);
+        let mut ready: Vec<usize> =
+            (0..made.len()).filter(|&index| made[index].is_none() && needs[index].iter().all(complete)).collect();
+        // Products only read what others use up.
+        ready.sort_by_key(|&index| !matches!(plan.tensors[index].value, Value::Product { .. }));
+        for index in ready {
             let planned = &plan.tensors[index];
             let Some(dims) = planned.shape.numbers() else {
                 return Err(Failure::new(format!("the size of `{}` is {}", planned.path, planned.shape)));
             };
             needs[index].iter().for_each(|&parameter| waiting[parameter] -= 1);
-            let numbers = match planned.value {
-                Value::Parameter(ParameterId(id)) if waiting[id] == 0 => held.0.remove(&id).unwrap_or_default(),
-                ref value => held.worth(value),
-            };
+            let numbers = held.worth(&planned.value, &|parameter| waiting[parameter] == 0);
             made[index] = Some(tensor::<B>(numbers, &dims, device));
         }
         held.0.retain(|id, _| waiting[*id] > 0);
@@ -58,34 +60,66 @@ pub fn make<B: Kernels>(
 struct Held(HashMap<usize, Vec<f32>>);
 
 impl Held {
-    /// The numbers of a value whose parameters are all here.
-    fn worth(&self, value: &Value) -> Vec<f32> {
+    /// The numbers of a value whose parameters are all here. A matrix that nothing else waits for (`free`) is not copied:
+    /// it becomes the value.
+    fn worth(&mut self, value: &Value, free: &dyn Fn(usize) -> bool) -> Vec<f32> {
         match value {
+            Value::Parameter(id) if free(id.0) => self.0.remove(&id.0).unwrap_or_default(),
             Value::Parameter(id) => self.0.get(&id.0).cloned().unwrap_or_default(),
             Value::ScaledColumns { matrix, by } => {
-                let (mut matrix, by) = (self.worth(matrix), self.worth(by));
-                for row in matrix.chunks_exact_mut(by.len().max(1)) {
-                    row.iter_mut().zip(&by).for_each(|(x, factor)| *x *= factor);
-                }
+                let by = self.worth(by, &never);
+                let mut matrix = self.worth(matrix, free);
+                matrix.par_chunks_mut(ROWS_AT_ONCE * by.len().max(1)).for_each(|rows| {
+                    for row in rows.chunks_exact_mut(by.len().max(1)) {
+                        row.iter_mut().zip(&by).for_each(|(x, factor)| *x *= factor);
+                    }
+                });
                 matrix
             }
             Value::Product { matrix, vector, plus } => {
-                let (matrix, vector) = (self.worth(matrix), self.worth(vector));
-                let rows = matrix.chunks_exact(vector.len().max(1));
-                let mut product: Vec<f64> =
-                    rows.map(|row| row.iter().zip(&vector).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()).collect();
-                for (sum, plus) in product.iter_mut().zip(plus.iter().flat_map(|plus| self.worth(plus))) {
+                let vector = self.worth(vector, &never);
+                let mut product = match &**matrix {
+                    Value::Parameter(id) => product(self.0.get(&id.0).map_or(&[], Vec::as_slice), &vector),
+                    matrix => product(&self.worth(matrix, &never), &vector),
+                };
+                for (sum, plus) in product.iter_mut().zip(plus.iter().flat_map(|plus| self.worth(plus, &never))) {
                     *sum += f64::from(plus);
                 }
                 product.into_iter().map(|sum| sum as f32).collect()
             }
-            Value::Rows(values) => values.iter().flat_map(|value| self.worth(value)).collect(),
+            Value::Rows(values) => {
+                let mut rows = Vec::new();
+                for (i, value) in values.iter().enumerate() {
+                    // Free only for the last that reads it.
+                    let later = |parameter: usize| {
+                        values[i + 1..].iter().any(|value| value.parameters().iter().any(|id| id.0 == parameter))
+                    };
+                    let mut part = self.worth(value, &|parameter| free(parameter) && !later(parameter));
+                    // The first is what the others are put behind.
+                    if rows.is_empty() { rows = part } else { rows.append(&mut part) }
+                }
+                rows
+            }
         }
     }
 }
 
+/// Rows that one core scales before it asks for more.
+const ROWS_AT_ONCE: usize = 64;
+
+fn never(_: usize) -> bool {
+    false
+}
+
+fn product(matrix: &[f32], vector: &[f32]) -> Vec<f64> {
+    let rows = matrix.par_chunks_exact(vector.len().max(1));
+    rows.map(|row| row.iter().zip(vector).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use lmv_compiler::graph::ParameterId;
+
     use super::*;
 
     fn parameter(id: usize) -> Value {
@@ -100,15 +134,19 @@ mod tests {
     #[test]
     fn columns_are_scaled_and_not_rows() {
         let scaled = Value::ScaledColumns { matrix: Box::new(parameter(0)), by: Box::new(parameter(1)) };
-        assert_eq!(held().worth(&scaled), [10.0, 200.0, 30.0, 400.0]);
+        assert_eq!(held().worth(&scaled, &never), [10.0, 200.0, 30.0, 400.0]);
         let rows = Value::Rows(vec![scaled, parameter(0)]);
-        assert_eq!(held().worth(&rows), [10.0, 200.0, 30.0, 400.0, 1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(held().worth(&rows, &never), [10.0, 200.0, 30.0, 400.0, 1.0, 2.0, 3.0, 4.0]);
+        // What nothing else waits for is used up, and not before it was read for the last time.
+        let mut held = held();
+        assert_eq!(held.worth(&rows, &|_| true), [10.0, 200.0, 30.0, 400.0, 1.0, 2.0, 3.0, 4.0]);
+        assert!(!held.0.contains_key(&0) && held.0.contains_key(&2));
     }
 
     #[test]
     fn a_product_may_have_something_added() {
         let product = |plus| Value::Product { matrix: Box::new(parameter(0)), vector: Box::new(parameter(1)), plus };
-        assert_eq!(held().worth(&product(None)), [210.0, 430.0]);
-        assert_eq!(held().worth(&product(Some(Box::new(parameter(2))))), [210.5, 430.25]);
+        assert_eq!(held().worth(&product(None), &never), [210.0, 430.0]);
+        assert_eq!(held().worth(&product(Some(Box::new(parameter(2)))), &never), [210.5, 430.25]);
     }
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::built_in;
 use super::dtype::{TensorBytes, TensorInfo};
-use super::file::{WeightFile, shown, zeroed};
-use super::layout::{Kind, Layout, file_name};
+use super::file::{WeightFile, shown};
+use super::layout::{Kind, Layout, file_name, is_consolidated};
+use super::lying::Lying;
 use super::names::nearest;
 use super::pickle::RESAVE;
 use super::safetensors::SafetensorsFile;
@@ -70,28 +72,17 @@ impl Container {
             return Err(Failure::at(path, "is a web page, not a file of weights")
                 .help("open it in a browser: it says why the download did not work, often that one must log in"));
         }
-        if beginning.starts_with(b"PK\x03\x04") {
+        if TorchFile::is_torch(&beginning) {
             return TorchFile::open(file).map(Self::Torch);
         }
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
         let torch = matches!(extension.as_str(), "pth" | "pt" | "bin" | "ckpt" | "tar");
-        // PROTO with the magic number that `torch.save` wrote before its zip, or a tar from before that.
-        if extension != "safetensors" && beginning.first() == Some(&0x80) && beginning.get(8) != Some(&b'{')
-            || beginning.starts_with(b"\x80\x02\x8a\x0al\xfc\x9c")
-        {
-            return Err(Failure::at(
-                path,
-                "is of `torch.save`'s old format (before PyTorch 1.6, without a zip), which is not read",
-            )
-            .help(
-                "save it again in Python, if you trust where it is from: `import torch; \
-                    torch.save(torch.load(FILE, map_location=\"cpu\"), \"new.pth\")`",
-            ));
+        // PROTO, and no magic number behind it.
+        if extension != "safetensors" && beginning.first() == Some(&0x80) && beginning.get(8) != Some(&b'{') {
+            return Err(Failure::at(path, "is a pickle by itself, and none that `torch.save` wrote").help(RESAVE));
         }
         if torch && beginning.get(8) != Some(&b'{') {
-            return Err(
-                Failure::at(path, "is neither a checkpoint of `torch.save` (a zip) nor safetensors").help(RESAVE)
-            );
+            return Err(Failure::at(path, "is neither a checkpoint of `torch.save` nor safetensors").help(RESAVE));
         }
         SafetensorsFile::open(file).map(Self::Safetensors)
     }
@@ -103,10 +94,10 @@ impl Container {
         }
     }
 
-    fn read(&self, name: &str) -> Result<Vec<u8>> {
+    fn lying(&self, name: &str) -> Result<Lying> {
         match self {
-            Self::Safetensors(file) => file.read(name),
-            Self::Torch(file) => file.read(name),
+            Self::Safetensors(file) => file.lying(name),
+            Self::Torch(file) => file.lying(name),
         }
     }
 }
@@ -118,8 +109,9 @@ impl Checkpoint {
     ///   `.index.json`, with `config.json`;
     /// - a folder as Meta has it: `consolidated.00.pth` and so on, with `params.json`;
     /// - a folder with one file of weights in it;
-    /// - one file: safetensors, or a checkpoint of `torch.save` with a dict of tensors, at its top or under `model`,
-    ///   `state_dict`, `module`, `base_model` or `model_state_dict`; or an `.index.json` of shards.
+    /// - one file: safetensors; a checkpoint of `torch.save`, old or new, with a dict of tensors at its top or under
+    ///   `model`, `state_dict` and their like; an archive of TorchScript, of which only the tensors are read; or an
+    ///   `.index.json` of shards.
     ///
     /// # Errors
     /// When there is none of these at `path`, or its file is damaged. Shards that are missing or damaged are an error
@@ -136,6 +128,22 @@ impl Checkpoint {
         };
         let meta = layout.meta || has_meta_names(&tensors);
         Ok(Self { path: path.to_path_buf(), config: layout.config, meta, shards, tensors })
+    }
+
+    /// The checkpoint of this name that is part of the program, if there is one.
+    ///
+    /// # Errors
+    /// It is damaged, which a test rules out.
+    pub fn built_in(name: &str) -> Option<Result<Self>> {
+        let bytes = built_in::file(name)?;
+        let path = PathBuf::from(format!("{name} (part of lmvc)"));
+        let file = SafetensorsFile::open(WeightFile::built_in(&path.to_string_lossy(), bytes));
+        let opened = file.and_then(|file| {
+            let shards = vec![Shard { file: Ok(Container::Safetensors(file)), path: path.clone() }];
+            let tensors = whole(&shards[0])?;
+            Ok(Self { path, config: None, meta: false, shards, tensors })
+        });
+        Some(opened)
     }
 
     /// The path it was opened at.
@@ -196,16 +204,23 @@ impl Checkpoint {
         }
     }
 
+    /// What a user may want to know of how its tensors were chosen, such as the key of a `.pth` that they are under
+    /// where others have tensors as well.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        let notes = self.shards.iter().filter_map(|shard| match &shard.file {
+            Ok(Container::Torch(file)) => Some(file.notes()),
+            _ => None,
+        });
+        notes.flatten().map(String::as_str)
+    }
+
     /// Tensor `name` as it is stored, in one piece, row-major, little-endian.
     ///
     /// # Errors
     /// As [`Self::require`], and when its bytes cannot be read.
     pub fn read(&self, name: &str) -> Result<TensorBytes> {
         let info = self.require(name)?.clone();
-        let bytes = match self.tensors[name].place {
-            Place::In(shard) => self.container(shard)?.read(name)?,
-            Place::Split(axis) => self.join(name, &info, axis)?,
-        };
+        let bytes = self.lying(name)?.bytes(&self.path)?;
         Ok(TensorBytes { dtype: info.dtype, shape: info.shape, bytes })
     }
 
@@ -214,56 +229,66 @@ impl Checkpoint {
     /// # Errors
     /// As [`Self::read`], and when its type is one that nothing here computes with.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
-        let tensor = self.read(name)?;
-        tensor.dtype.to_f32(&tensor.bytes).ok_or_else(|| {
-            Failure::at(
-                &self.path,
-                format!("holds tensor `{}` as {}, which cannot be computed with", shown(name), tensor.dtype),
-            )
-            .help("convert it to F16, BF16 or F32")
-        })
+        Ok(self.read_hashed(name)?.0)
     }
 
-    /// A hash of tensor `name`: its type, its shape and its bytes, however they are stored.
+    /// [`Self::read_f32`] and [`Self::hash_tensor`] in one, each byte being read once.
+    ///
+    /// # Errors
+    /// As [`Self::read_f32`].
+    pub fn read_hashed(&self, name: &str) -> Result<(Vec<f32>, blake3::Hash)> {
+        let info = self.require(name)?;
+        if !info.dtype.is_number() {
+            return Err(Failure::at(
+                &self.path,
+                format!("holds tensor `{}` as {}, which cannot be computed with", shown(name), info.dtype),
+            )
+            .help("convert it to F16, BF16 or F32"));
+        }
+        let (numbers, pieces) = self.lying(name)?.numbers(info.dtype, &self.path)?;
+        Ok((numbers, hash(info, &pieces)))
+    }
+
+    /// A hash of tensor `name`: its type, its shape and its bytes, however they are stored. The bytes are hashed in
+    /// pieces of 256 KiB, on all cores, and the hash is over the pieces' hashes.
     ///
     /// # Errors
     /// As [`Self::read`].
     pub fn hash_tensor(&self, name: &str) -> Result<blake3::Hash> {
-        let tensor = self.read(name)?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(tensor.dtype.name().as_bytes());
-        // The rank ends the name and fixes how many sizes follow, so no two tensors give the same bytes here.
-        hasher.update(&[0]);
-        hasher.update(&(tensor.shape.len() as u64).to_le_bytes());
-        for size in &tensor.shape {
-            hasher.update(&(*size as u64).to_le_bytes());
+        let info = self.require(name)?;
+        Ok(hash(info, &self.lying(name)?.hashes()?))
+    }
+
+    /// Where tensor `name` lies, which must be there.
+    fn lying(&self, name: &str) -> Result<Lying> {
+        match self.tensors[name].place {
+            Place::In(shard) => self.container(shard)?.lying(name),
+            Place::Split(axis) => {
+                let rows = self.require(name)?.shape[..axis].iter().product();
+                let parts = (0..self.shards.len()).map(|i| self.container(i)?.lying(name)).collect::<Result<_>>()?;
+                Lying::joined(parts, rows, &self.path)
+            }
         }
-        hasher.update(&tensor.bytes);
-        Ok(hasher.finalize())
     }
 
     fn container(&self, shard: usize) -> Result<&Container> {
         self.shards[shard].file.as_ref().map_err(Clone::clone)
     }
+}
 
-    /// The parts of all shards, one after another along `axis`.
-    fn join(&self, name: &str, whole: &TensorInfo, axis: usize) -> Result<Vec<u8>> {
-        let size = whole.bytes().unwrap_or(0);
-        let rows: usize = whole.shape[..axis].iter().product();
-        // How long the parts are together is held against the files by reading each before the whole is allocated.
-        let parts: Vec<Vec<u8>> =
-            (0..self.shards.len()).map(|i| self.container(i)?.read(name)).collect::<Result<_>>()?;
-        let mut out = zeroed(&self.path, size)?;
-        let mut at = 0;
-        for row in 0..rows {
-            for part in &parts {
-                let len = part.len() / rows;
-                out[at..at + len].copy_from_slice(&part[row * len..][..len]);
-                at += len;
-            }
-        }
-        Ok(out)
+fn hash(info: &TensorInfo, pieces: &[blake3::Hash]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(info.dtype.name().as_bytes());
+    // The rank ends the name and fixes how many sizes follow, so no two tensors give the same bytes here.
+    hasher.update(&[0]);
+    hasher.update(&(info.shape.len() as u64).to_le_bytes());
+    for size in &info.shape {
+        hasher.update(&(*size as u64).to_le_bytes());
     }
+    pieces.iter().for_each(|piece| {
+        hasher.update(piece.as_bytes());
+    });
+    hasher.finalize()
 }
 
 fn whole(shard: &Shard) -> Result<BTreeMap<String, Entry>> {
@@ -307,6 +332,17 @@ fn split(shards: &[Shard], config: Option<&(PathBuf, Value)>) -> Result<BTreeMap
         .iter()
         .map(|shard| Ok(shard.file.as_ref().map_err(Clone::clone)?.tensors().into_iter().collect()))
         .collect::<Result<_>>()?;
+    for shard in shards {
+        // A zip of `torch.save` has its first name inside it.
+        let name = file_name(&shard.path);
+        if let Ok(Container::Torch(file)) = &shard.file
+            && let Some(root) = file.root().filter(|root| is_consolidated(&format!("{root}.pth")))
+            && name != format!("{root}.pth")
+        {
+            return Err(Failure::at(&shard.path, format!("was saved as `{root}.pth`, and every shard has its place"))
+                .help("give each file the name that it came with, or download them again"));
+        }
+    }
     let dim = config.and_then(|(_, value)| value.get("dim")?.as_u64());
     let mut tensors = BTreeMap::new();
     for (name, first) in &files[0] {
@@ -493,8 +529,8 @@ mod tests {
 
     #[test]
     fn files_that_are_something_else() {
-        assert!(open_bytes("w.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.").what.contains("old format"));
-        assert!(open_bytes("w.bin", b"\x80\x04}.").what.contains("old format"));
+        assert!(open_bytes("w.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.").what.contains("cut short"));
+        assert!(open_bytes("w.bin", b"\x80\x04}.").what.contains("a pickle by itself"));
         assert!(
             open_bytes("w.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
                 .what
@@ -575,5 +611,43 @@ mod tests {
             );
         }
         assert!(Checkpoint::open(dir.path()).unwrap().read_f32("layers.0.attention.wo.weight").unwrap().is_empty());
+    }
+
+    #[test]
+    fn shards_of_pytorch_by_their_index() {
+        let dir = tempfile::tempdir().unwrap();
+        made::torch_dict(&dir.path().join("pytorch_model-00001-of-00002.bin"), &[("a", &[2], &[1.0, 2.0])]);
+        made::torch_dict(&dir.path().join("pytorch_model-00002-of-00002.bin"), &[("b", &[1], &[3.0])]);
+        let map = r#"{"weight_map":{"a":"pytorch_model-00001-of-00002.bin","b":"pytorch_model-00002-of-00002.bin"}}"#;
+        std::fs::write(dir.path().join("pytorch_model.bin.index.json"), map).unwrap();
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(checkpoint.read_f32("a").unwrap(), [1.0, 2.0]);
+        assert_eq!(checkpoint.read_f32("b").unwrap(), [3.0]);
+        // One shard in the place of the other.
+        let (one, two) = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin");
+        std::fs::copy(dir.path().join(two), dir.path().join(one)).unwrap();
+        let failure = Checkpoint::open(dir.path()).unwrap().read_f32("a").unwrap_err();
+        assert_eq!(failure.path, Some(dir.path().join(one)));
+        assert_eq!(failure.what, "holds no tensor `a`, and the index says that it does");
+    }
+
+    #[test]
+    fn metas_shards_keep_their_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let shard = |file: &str, root: &str| {
+            let pickle = made::Pickle::new().open_dict().text("layers.0.attention.wq.weight");
+            let pickle = pickle.tensor("FloatStorage", "0", 1, 0, &[1, 1], &[1, 1]).close_dict().stop();
+            made::torch_zip_in(root, &dir.path().join(file), &pickle, &[("0", &made::floats(&[1.0]))], false);
+        };
+        shard("consolidated.00.pth", "consolidated.00");
+        shard("consolidated.01.pth", "consolidated.01");
+        assert!(Checkpoint::open(dir.path()).is_ok());
+        shard("consolidated.01.pth", "consolidated.00");
+        let failure = Checkpoint::open(dir.path()).unwrap_err();
+        assert_eq!(failure.path, Some(dir.path().join("consolidated.01.pth")));
+        assert_eq!(failure.what, "was saved as `consolidated.00.pth`, and every shard has its place");
+        // Older ones have a name that tells nothing.
+        shard("consolidated.01.pth", "archive");
+        assert!(Checkpoint::open(dir.path()).is_ok());
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use rayon::prelude::*;
 
 /// The type of a tensor's numbers in a file. All are little-endian there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,26 +98,38 @@ impl Dtype {
         }
     }
 
-    /// `bytes` as `f32`, rounded to nearest where the type is wider; `None` for [`Dtype::Other`].
-    ///
-    /// A rest of bytes that is no whole number is dropped: callers check the length first.
-    pub fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
-        Some(match self {
-            Self::F64 => each(bytes, |b: [u8; 8]| f64::from_le_bytes(b) as f32),
-            Self::F32 => each(bytes, f32::from_le_bytes),
-            Self::F16 => halves(bytes, f16::from_le_bytes, |from, to| from.convert_to_f32_slice(to)),
-            Self::BF16 => halves(bytes, bf16::from_le_bytes, |from, to| from.convert_to_f32_slice(to)),
-            Self::I64 => each(bytes, |b: [u8; 8]| i64::from_le_bytes(b) as f32),
-            Self::I32 => each(bytes, |b: [u8; 4]| i32::from_le_bytes(b) as f32),
-            Self::I16 => each(bytes, |b: [u8; 2]| f32::from(i16::from_le_bytes(b))),
-            Self::I8 => each(bytes, |b: [u8; 1]| f32::from(i8::from_le_bytes(b))),
-            Self::U64 => each(bytes, |b: [u8; 8]| u64::from_le_bytes(b) as f32),
-            Self::U32 => each(bytes, |b: [u8; 4]| u32::from_le_bytes(b) as f32),
-            Self::U16 => each(bytes, |b: [u8; 2]| f32::from(u16::from_le_bytes(b))),
-            Self::U8 => each(bytes, |b: [u8; 1]| f32::from(b[0])),
-            Self::Bool => each(bytes, |b: [u8; 1]| f32::from(b[0] != 0)),
-            Self::Other(..) => return None,
-        })
+    /// Whether its numbers can become `f32`: all but those of [`Dtype::Other`].
+    pub fn is_number(self) -> bool {
+        !matches!(self, Self::Other(..))
+    }
+
+    /// Writes `bytes` into `out` as `f32`, rounded to nearest where the type is wider. Only as many as both hold;
+    /// nothing where it [is no number](Self::is_number).
+    pub(super) fn convert(self, bytes: &[u8], out: &mut [f32]) {
+        match self {
+            Self::F64 => each(bytes, out, |b: [u8; 8]| f64::from_le_bytes(b) as f32),
+            Self::F32 => each(bytes, out, f32::from_le_bytes),
+            Self::F16 => halves(bytes, out, f16::from_le_bytes, |from, to| from.convert_to_f32_slice(to)),
+            Self::BF16 => halves(bytes, out, bf16::from_le_bytes, |from, to| from.convert_to_f32_slice(to)),
+            Self::I64 => each(bytes, out, |b: [u8; 8]| i64::from_le_bytes(b) as f32),
+            Self::I32 => each(bytes, out, |b: [u8; 4]| i32::from_le_bytes(b) as f32),
+            Self::I16 => each(bytes, out, |b: [u8; 2]| f32::from(i16::from_le_bytes(b))),
+            Self::I8 => each(bytes, out, |b: [u8; 1]| f32::from(i8::from_le_bytes(b))),
+            Self::U64 => each(bytes, out, |b: [u8; 8]| u64::from_le_bytes(b) as f32),
+            Self::U32 => each(bytes, out, |b: [u8; 4]| u32::from_le_bytes(b) as f32),
+            Self::U16 => each(bytes, out, |b: [u8; 2]| f32::from(u16::from_le_bytes(b))),
+            Self::U8 => each(bytes, out, |b: [u8; 1]| f32::from(b[0])),
+            Self::Bool => each(bytes, out, |b: [u8; 1]| f32::from(b[0] != 0)),
+            Self::Other(..) => {}
+        }
+    }
+
+    /// `bytes` as `f32`; `None` for [`Dtype::Other`]. A rest of bytes that is no whole number is dropped.
+    #[cfg(test)]
+    pub(super) fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
+        let mut out = vec![0.0; bytes.len() / (self.bits() / 8).max(1)];
+        self.convert(bytes, &mut out);
+        self.is_number().then_some(out)
     }
 }
 
@@ -128,21 +139,22 @@ impl fmt::Display for Dtype {
     }
 }
 
-fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    bytes.as_chunks::<N>().0.iter().map(|b| number(*b)).collect()
+fn each<const N: usize>(bytes: &[u8], out: &mut [f32], number: impl Fn([u8; N]) -> f32) {
+    out.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(to, from)| *to = number(*from));
 }
 
 /// Numbers to convert at once: the slice conversions of `half` use the processor's own instructions, and this many stay
 /// in the first cache on the way.
 const AT_ONCE: usize = 4096;
 
-fn halves<T: Copy + Send>(bytes: &[u8], number: fn([u8; 2]) -> T, convert: fn(&[T], &mut [f32])) -> Vec<f32> {
-    let mut out = vec![0.0; bytes.len() / 2];
-    out.par_chunks_mut(AT_ONCE).zip(bytes.par_chunks(2 * AT_ONCE)).for_each(|(to, from)| {
-        let from: Vec<T> = from.as_chunks::<2>().0.iter().map(|b| number(*b)).collect();
-        convert(&from, to);
-    });
-    out
+fn halves<T: Copy + Default>(bytes: &[u8], out: &mut [f32], number: fn([u8; 2]) -> T, convert: fn(&[T], &mut [f32])) {
+    let mut halves = [T::default(); AT_ONCE];
+    for (to, from) in out.chunks_mut(AT_ONCE).zip(bytes.chunks(2 * AT_ONCE)) {
+        let from = from.as_chunks::<2>().0;
+        let len = from.len().min(to.len());
+        halves.iter_mut().zip(from).for_each(|(half, bytes)| *half = number(*bytes));
+        convert(&halves[..len], &mut to[..len]);
+    }
 }
 
 /// What a header says of one tensor.

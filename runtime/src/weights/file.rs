@@ -11,15 +11,26 @@ use std::sync::Arc;
 
 use crate::error::{Failure, Result};
 
-/// An open file with the length it had when it was opened.
+/// An open file with the length it had when it was opened, or one that is part of the program.
 #[derive(Debug)]
 pub(super) struct WeightFile {
-    file: File,
+    place: Place,
     path: PathBuf,
     len: u64,
 }
 
+#[derive(Debug)]
+enum Place {
+    Disk(File),
+    Program(&'static [u8]),
+}
+
 impl WeightFile {
+    /// Bytes that are part of the program, under the name that messages have for them.
+    pub(super) fn built_in(name: &str, bytes: &'static [u8]) -> Arc<Self> {
+        Arc::new(Self { place: Place::Program(bytes), path: PathBuf::from(name), len: bytes.len() as u64 })
+    }
+
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
         let cannot = |e: io::Error| Failure::at(path, format!("cannot be opened: {e}"));
         let file = File::open(path).map_err(cannot)?;
@@ -27,7 +38,7 @@ impl WeightFile {
         if !meta.is_file() {
             return Err(Failure::at(path, "is not a file, and a file of weights was expected"));
         }
-        Ok(Arc::new(Self { file, path: path.to_path_buf(), len: meta.len() }))
+        Ok(Arc::new(Self { place: Place::Disk(file), path: path.to_path_buf(), len: meta.len() }))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -40,21 +51,36 @@ impl WeightFile {
 
     /// The `len` bytes from `offset` on. The range is held against the file before anything is allocated.
     pub(super) fn bytes(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let end = offset.checked_add(len as u64).filter(|end| *end <= self.len).ok_or_else(|| {
-            Failure::at(
+        self.holds(offset, len as u64)?;
+        let mut bytes = zeroed::<u8>(&self.path, len)?;
+        self.fill(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether the file has `len` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(super) fn holds(&self, offset: u64, len: u64) -> Result<()> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => Err(Failure::at(
                 &self.path,
                 format!("is cut short: bytes {offset} to {offset} + {len} were expected, and it has {}", self.len),
             )
-            .help("download or copy the file again")
-        })?;
-        let mut bytes = zeroed(&self.path, len)?;
+            .help("download or copy the file again")),
+        }
+    }
+
+    /// Fills `to` with the bytes from `offset` on.
+    pub(super) fn fill(&self, offset: u64, to: &mut [u8]) -> Result<()> {
         let mut done = 0;
-        while done < len {
-            match self.read_at(offset + done as u64, &mut bytes[done..]) {
+        while done < to.len() {
+            match self.read_at(offset + done as u64, &mut to[done..]) {
                 Ok(0) => {
                     return Err(Failure::at(
                         &self.path,
-                        format!("became shorter while it was read: {end} bytes were there"),
+                        format!("became shorter while it was read: {} bytes were there", self.len),
                     )
                     .help("make sure that nothing writes to the file, and start again"));
                 }
@@ -63,7 +89,7 @@ impl WeightFile {
                 Err(e) => return Err(Failure::at(&self.path, format!("cannot be read: {e}"))),
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Up to `len` bytes from the beginning.
@@ -71,25 +97,38 @@ impl WeightFile {
         self.bytes(0, usize::try_from(self.len).unwrap_or(usize::MAX).min(len))
     }
 
-    #[cfg(unix)]
     fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.file, to, offset)
-    }
-
-    #[cfg(windows)]
-    fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(&self.file, to, offset)
+        match &self.place {
+            Place::Disk(file) => read_at(file, offset, to),
+            Place::Program(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let len = to.len().min(bytes.len() - from);
+                to[..len].copy_from_slice(&bytes[from..][..len]);
+                Ok(len)
+            }
+        }
     }
 }
 
-/// `len` zeros, or a failure where the machine has no room for them.
-pub(super) fn zeroed(path: &Path, len: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(len)
-        .map_err(|_| Failure::at(path, format!("holds a tensor of {len} bytes, and there is no memory for it")))?;
-    bytes.resize(len, 0);
-    Ok(bytes)
+#[cfg(unix)]
+fn read_at(file: &File, offset: u64, to: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, to, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, offset: u64, to: &mut [u8]) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, to, offset)
+}
+
+/// `len` zeros, or a failure where the machine has no room for them. They take no memory before they are written to, so
+/// that whoever fills them, on several cores, also waits for the memory on several cores.
+pub(super) fn zeroed<T: Copy + Default>(path: &Path, len: usize) -> Result<Vec<T>> {
+    // The only way to ask without aborting; what it asks for is given back at once.
+    Vec::<T>::new().try_reserve_exact(len).map_err(|_| {
+        let bytes = len.saturating_mul(size_of::<T>());
+        Failure::at(path, format!("holds a tensor that takes {bytes} bytes, and there is no memory for it"))
+    })?;
+    Ok(vec![T::default(); len])
 }
 
 /// A place in a file, for readers that want [`Read`] and [`Seek`]. Clones are independent of one another.

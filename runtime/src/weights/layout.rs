@@ -11,7 +11,7 @@ use crate::error::{Failure, Result};
 /// What is wanted wherever a path does not lead to a checkpoint.
 const LAYOUTS: &str = "a checkpoint is a folder with `model.safetensors`, `model.safetensors.index.json`, \
     `pytorch_model.bin`, \
-    `pytorch_model.bin.index.json` or `consolidated.00.pth`, or one file `.safetensors`, `.pth`, `.pt` or `.bin`";
+    `pytorch_model.bin.index.json` or `consolidated.00.pth`, or one file `.safetensors`, `.pth`, `.pt`, `.ckpt` or `.bin`";
 
 /// The files of a checkpoint, as far as names and small JSON files tell.
 pub(super) struct Layout {
@@ -91,7 +91,7 @@ impl Layout {
         }
         let lone: Vec<&String> = names
             .iter()
-            .filter(|name| [".safetensors", ".pth", ".pt", ".bin"].iter().any(|end| name.ends_with(end)))
+            .filter(|name| [".safetensors", ".pth", ".pt", ".bin", ".ckpt"].iter().any(|end| name.ends_with(end)))
             .collect();
         match lone[..] {
             [name] => Ok(Self {
@@ -154,7 +154,8 @@ impl Layout {
     }
 }
 
-fn is_consolidated(name: &str) -> bool {
+/// Whether a file has the name of one of Meta's shards.
+pub(super) fn is_consolidated(name: &str) -> bool {
     name.strip_prefix("consolidated.")
         .and_then(|rest| rest.strip_suffix(".pth"))
         .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))

@@ -1,5 +1,8 @@
 //! One block of a language model, out of whichever layout its checkpoint has (paper.md §2).
 
+use std::path::Path;
+
+use rayon::prelude::*;
 use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
@@ -30,6 +33,8 @@ pub struct LlmSizes {
     pub eps: f64,
     /// Whether norms stand before attention and feed-forward (all but OPT-350M).
     pub norm_first: bool,
+    /// The base of its rotary positions; `None` where the spec has none, as the paper.
+    pub theta: Option<f64>,
 }
 
 /// One way to name the tensors of a block: what may stand before the layer's number, and theirs for each of ours.
@@ -165,6 +170,20 @@ pub fn read_block_tensor(
     local: &str,
     expected: &[usize],
 ) -> Result<Vec<f32>> {
+    read_block_tensor_hashed(checkpoint, sizes, layer, local, expected).map(|(numbers, _)| numbers)
+}
+
+/// [`read_block_tensor`] and the [hash](Checkpoint::hash_tensor) of the tensor as it is stored.
+///
+/// # Errors
+/// As [`read_block_tensor`].
+pub fn read_block_tensor_hashed(
+    checkpoint: &Checkpoint,
+    sizes: &LlmSizes,
+    layer: usize,
+    local: &str,
+    expected: &[usize],
+) -> Result<(Vec<f32>, blake3::Hash)> {
     let (name, meta) = find(checkpoint, &sizes.family, layer, local)?;
     let info = checkpoint.require(&name)?;
     if info.shape != expected {
@@ -174,14 +193,13 @@ pub fn read_block_tensor(
         )
         .help("give a checkpoint of the model that the spec declares, or declare the sizes of this one"));
     }
-    let numbers = checkpoint.read_f32(&name)?;
     let heads = match local {
         "attention.wq.weight" => sizes.heads,
         "attention.wk.weight" => sizes.kv_heads,
-        _ => return Ok(numbers),
+        _ => return checkpoint.read_hashed(&name),
     };
     if !(meta && checkpoint.is_meta()) {
-        return Ok(numbers);
+        return checkpoint.read_hashed(&name);
     }
     let rows = expected.first().copied().unwrap_or(0);
     if heads == 0 || !rows.is_multiple_of(heads * 2) {
@@ -190,22 +208,25 @@ pub fn read_block_tensor(
             format!("holds tensor `{}` with {rows} rows, which are no pairs for {heads} heads", shown(&name)),
         ));
     }
-    Ok(halves_from_pairs(&numbers, heads, rows))
+    let (mut numbers, hash) = checkpoint.read_hashed(&name)?;
+    halves_from_pairs(&mut numbers, heads, rows);
+    Ok((numbers, hash))
 }
 
-/// Rows as [heads, hd / 2, 2] to rows as [heads, 2, hd / 2].
-fn halves_from_pairs(numbers: &[f32], heads: usize, rows: usize) -> Vec<f32> {
+/// Rows as [heads, hd / 2, 2] to rows as [heads, 2, hd / 2], in place: no more than a head for each core is held twice.
+fn halves_from_pairs(numbers: &mut [f32], heads: usize, rows: usize) {
     let (width, per_head) = (numbers.len() / rows.max(1), rows / heads);
-    let mut out = Vec::with_capacity(numbers.len());
-    for head in 0..heads {
-        for half in 0..2 {
-            for pair in 0..per_head / 2 {
-                let row = head * per_head + 2 * pair + half;
-                out.extend_from_slice(&numbers[row * width..][..width]);
-            }
-        }
+    if width == 0 {
+        return;
     }
-    out
+    numbers.par_chunks_mut(per_head * width).for_each_init(Vec::new, |pairs, head| {
+        pairs.clear();
+        pairs.extend_from_slice(head);
+        for (to, half_and_pair) in head.chunks_exact_mut(width).zip(0..) {
+            let (half, pair) = (half_and_pair / (per_head / 2), half_and_pair % (per_head / 2));
+            to.copy_from_slice(&pairs[(2 * pair + half) * width..][..width]);
+        }
+    });
 }
 
 /// One thing that the spec declares and a configuration says.
@@ -224,7 +245,9 @@ struct Said {
 /// # Errors
 /// When they disagree, with every disagreement and the declaration that would fit.
 pub fn check_config(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Result<()> {
+    check_frequencies(checkpoint, name, sizes)?;
     let (Some(config), Some(path)) = (checkpoint.config(), checkpoint.config_path()) else { return Ok(()) };
+    check_kind(config, path, name, sizes)?;
     let file = file_name(path);
     let said = if file == "params.json" { meta_says(config, sizes) } else { hugging_face_says(config, sizes) };
     let against: Vec<&Said> = said.iter().filter(|s| !s.agree).collect();
@@ -245,6 +268,70 @@ pub fn check_config(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Re
     )))
 }
 
+/// Settings of Hugging Face's that make a block another function than the one here: family, setting, what it has in the
+/// family's own models.
+const KINDS: &[(&str, &str, &str)] = &[
+    ("llama", "hidden_act", "\"silu\""),
+    ("llama", "attention_bias", "false"),
+    ("llama", "mlp_bias", "false"),
+    ("opt", "activation_function", "\"relu\""),
+    ("opt", "enable_bias", "true"),
+    ("opt", "layer_norm_elementwise_affine", "true"),
+];
+
+/// Whether the blocks are of the kind that is computed here: some models have the family's names and another function.
+fn check_kind(config: &Value, path: &Path, name: &str, sizes: &LlmSizes) -> Result<()> {
+    for (_, setting, usual) in KINDS.iter().filter(|(family, ..)| *family == sizes.family) {
+        let found = config.get(setting).filter(|value| !value.is_null()).map(Value::to_string);
+        if let Some(found) = found.filter(|found| found != usual) {
+            return Err(Failure::at(
+                path,
+                format!(
+                    "is of a model whose blocks are not those of family `{}`: its {setting} is {}",
+                    sizes.family,
+                    shown(&found)
+                ),
+            )
+            .note(format!("{setting} = {usual} is what is computed here"))
+            .help(format!("give the checkpoint of `{name}` with `--weights {name}=DIR`")));
+        }
+    }
+    // Rotary positions matter where the spec has them.
+    let rope = config.get("rope_scaling").or_else(|| config.get("rope_parameters")).unwrap_or(&Value::Null);
+    let kind = ["rope_type", "type"].iter().find_map(|key| rope.get(key)).and_then(Value::as_str).unwrap_or("default");
+    if sizes.theta.is_some() && kind != "default" {
+        return Err(Failure::at(
+            path,
+            format!("is of a model whose rotary positions are scaled (`{}`), which is not computed here", shown(kind)),
+        )
+        .help(format!("declare `{name}` without `rope`, as in the paper, or give a model without scaling")));
+    }
+    Ok(())
+}
+
+/// Old checkpoints hold the frequencies of their rotary positions, one for each pair of a head: where the heads are not
+/// those of the spec, no shape of a weight would tell, since heads share their matrices.
+fn check_frequencies(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Result<()> {
+    let found = checkpoint.names().find(|name| name.ends_with("rope.freqs") || name.ends_with("rotary_emb.inv_freq"));
+    let Some((found, info)) = found.and_then(|found| Some((found, checkpoint.info(found)?))) else { return Ok(()) };
+    let width = sizes.dim.checked_div(sizes.heads).unwrap_or(0);
+    match info.shape[..] {
+        [pairs] if sizes.family == "llama" && Some(width) != pairs.checked_mul(2) => Err(Failure::at(
+            checkpoint.path(),
+            format!("is of another model than `{name}` as the spec declares it"),
+        )
+        .note(format!(
+            "{name} is declared with dim = {} and heads = {}, heads of {width} channels, and tensor `{}` is of heads of {}",
+            sizes.dim,
+            sizes.heads,
+            shown(found),
+            pairs.saturating_mul(2)
+        ))
+        .help(format!("give the checkpoint of `{name}` with `--weights {name}=DIR`, or declare the heads of this one"))),
+        _ => Ok(()),
+    }
+}
+
 /// `llm name = family(…)` with what the configuration says where it says something.
 fn declaration(name: &str, sizes: &LlmSizes, said: &[Said]) -> String {
     let of = |ours: &str, declared: String| {
@@ -263,6 +350,10 @@ fn declaration(name: &str, sizes: &LlmSizes, said: &[Said]) -> String {
         "opt" => parts.push(of("norm_first", sizes.norm_first.to_string())),
         _ => parts.push(of("eps", format!("{:e}", sizes.eps))),
     }
+    if let (Some(theta), "llama") = (sizes.theta, family) {
+        parts.push(of("theta", format!("{theta:?}")));
+        parts.push("rope = true".into());
+    }
     format!("`llm {name} = {family}({})`", parts.join(", "))
 }
 
@@ -278,6 +369,20 @@ fn eps(config: &Value, declared: f64, theirs: &'static str) -> Option<Said> {
     let agree = value.as_f64().is_some_and(|found| (found - declared).abs() <= 1e-6 * declared.abs());
     let found = value.as_f64().map_or_else(|| shown(&value.to_string()), |found| format!("{found:e}"));
     Some(Said { ours: "eps", declared: format!("{declared:e}"), theirs, found, agree })
+}
+
+/// The base of the rotary positions, which Hugging Face has had in two places.
+fn theta(config: &Value, sizes: &LlmSizes) -> Option<Said> {
+    let declared = sizes.theta?;
+    let value = config.get("rope_theta").or_else(|| config.get("rope_parameters")?.get("rope_theta"))?;
+    let found = value.as_f64();
+    Some(Said {
+        ours: "theta",
+        declared: format!("{declared:?}"),
+        theirs: "rope_theta",
+        found: found.map_or_else(|| shown(&value.to_string()), |found| format!("{found:?}")),
+        agree: found == Some(declared),
+    })
 }
 
 /// `theirs`, or a size that follows from others where it is not said.
@@ -326,6 +431,18 @@ fn hugging_face_says(config: &Value, sizes: &LlmSizes) -> Vec<Said> {
             derived("kv_heads", sizes.kv_heads, "num_attention_heads, as there are no num_key_value_heads", heads)
         }));
         said.push(eps(config, sizes.eps, "rms_norm_eps"));
+        said.push(theta(config, sizes));
+        if let (Some(width), true) = (config.get("head_dim").and_then(Value::as_u64), sizes.heads > 0) {
+            // The one size that a spec does not say by itself.
+            let declared = sizes.dim / sizes.heads;
+            said.push((width != declared as u64).then(|| Said {
+                ours: "dim / heads",
+                declared: declared.to_string(),
+                theirs: "head_dim",
+                found: width.to_string(),
+                agree: false,
+            }));
+        }
     }
     said.into_iter().flatten().collect()
 }
@@ -348,6 +465,7 @@ fn meta_says(config: &Value, sizes: &LlmSizes) -> Vec<Said> {
         derived("ffn", sizes.ffn, "from dim, multiple_of and ffn_dim_multiplier", meta_ffn(config)),
         whole(config, "layers", sizes.layers, "n_layers"),
         eps(config, sizes.eps, "norm_eps"),
+        theta(config, sizes),
     ];
     said.into_iter().flatten().collect()
 }
@@ -380,6 +498,7 @@ mod tests {
             layers: 2,
             eps: 1e-6,
             norm_first: true,
+            theta: None,
         }
     }
 
@@ -488,6 +607,7 @@ mod tests {
             layers: 32,
             eps: 1e-6,
             norm_first: true,
+            theta: None,
         };
         let failure = check_config(&c, "llama7b", &declared).unwrap_err();
         assert_eq!(failure.path, Some(dir.path().join("config.json")));
@@ -522,6 +642,7 @@ mod tests {
             layers: 24,
             eps: 1e-5,
             norm_first: true,
+            theta: None,
         };
         let failure = check_config(&c, "opt_350m", &declared).unwrap_err();
         assert_eq!(
@@ -552,6 +673,7 @@ mod tests {
             layers: 32,
             eps: 1e-6,
             norm_first: true,
+            theta: None,
         };
         let failure = check_config(&c, "llama7b", &declared).unwrap_err();
         assert_eq!(
@@ -582,5 +704,96 @@ mod tests {
         );
         let (_dir, c) = with(&["a"], None);
         assert_eq!(check_config(&c, "x", &sizes()), Ok(()));
+    }
+
+    #[test]
+    fn every_opt_is_found_whatever_stands_around_its_blocks() {
+        // 350M has projections around its blocks and no last norm; the hub's older files have no `model.` in front.
+        for prefix in ["model.decoder.", "decoder."] {
+            let names: Vec<String> = ["project_in.weight", "project_out.weight", "embed_tokens.weight"]
+                .iter()
+                .map(|name| format!("{prefix}{name}"))
+                .chain((0..24).map(|i| format!("{prefix}layers.{i}.self_attn.q_proj.weight")))
+                .collect();
+            let (_dir, c) = with(&names.iter().map(String::as_str).collect::<Vec<_>>(), None);
+            for layer in [0, 9, 23] {
+                let found = block_tensor(&c, "opt", layer, "self_attn.q_proj.weight").unwrap();
+                assert_eq!(found, format!("{prefix}layers.{layer}.self_attn.q_proj.weight"));
+            }
+            let failure = block_tensor(&c, "opt", 24, "self_attn.q_proj.weight").unwrap_err();
+            assert!(failure.notes.contains(&"its blocks are 0 to 23".to_string()), "{failure}");
+        }
+    }
+
+    #[test]
+    fn blocks_of_another_function_are_refused() {
+        let of = |json: &str, sizes: &LlmSizes| {
+            let (_dir, c) = with(&["a"], Some(("config.json", json)));
+            check_config(&c, "x", sizes)
+        };
+        let biased = of(r#"{"model_type":"llama","attention_bias":true}"#, &sizes()).unwrap_err();
+        assert_eq!(
+            biased.what,
+            "is of a model whose blocks are not those of family `llama`: its attention_bias is true"
+        );
+        assert!(of(r#"{"hidden_act":"gelu"}"#, &sizes()).unwrap_err().what.contains("its hidden_act is \"gelu\""));
+        let opt = LlmSizes { family: "opt".into(), ..sizes() };
+        assert!(of(r#"{"enable_bias":false}"#, &opt).unwrap_err().what.contains("its enable_bias is false"));
+        assert_eq!(of(r#"{"hidden_act":"silu","attention_bias":false,"mlp_bias":null}"#, &sizes()), Ok(()));
+    }
+
+    #[test]
+    fn rotary_positions_are_held_against_the_spec_where_it_has_them() {
+        // LLaMA-3 8B's settings, at this size; Hugging Face 5 has the base in another place.
+        let old =
+            r#"{"hidden_size":4,"num_attention_heads":1,"num_key_value_heads":1,"rope_theta":500000.0,"head_dim":4}"#;
+        let new = r#"{"rope_parameters":{"rope_theta":500000.0,"rope_type":"default"}}"#;
+        for json in [old, new] {
+            let (_dir, c) = with(&["a"], Some(("config.json", json)));
+            assert_eq!(check_config(&c, "x", &sizes()), Ok(()));
+            assert_eq!(check_config(&c, "x", &LlmSizes { theta: Some(500_000.0), ..sizes() }), Ok(()));
+            let failure = check_config(&c, "x", &LlmSizes { theta: Some(10_000.0), ..sizes() }).unwrap_err();
+            assert_eq!(
+                failure.notes,
+                ["x is declared with theta = 10000.0, and config.json of this checkpoint says 500000.0 (rope_theta)"]
+            );
+            assert!(failure.help.unwrap().ends_with("eps = 1e-6, theta = 500000.0, rope = true)`"));
+        }
+        let scaled = r#"{"rope_theta":500000.0,"rope_scaling":{"rope_type":"llama3","factor":8.0}}"#;
+        let (_dir, c) = with(&["a"], Some(("config.json", scaled)));
+        assert_eq!(check_config(&c, "x", &sizes()), Ok(()));
+        let failure = check_config(&c, "x", &LlmSizes { theta: Some(500_000.0), ..sizes() }).unwrap_err();
+        assert!(failure.what.contains("are scaled (`llama3`)"), "{failure}");
+    }
+
+    #[test]
+    fn a_config_that_lies_about_heads_is_found_out() {
+        // By the spec, by the width of a head, and by the frequencies that the file itself holds.
+        let (dir, c) = with(&["a"], Some(("config.json", r#"{"num_attention_heads":2,"num_key_value_heads":1}"#)));
+        let failure = check_config(&c, "x", &sizes()).unwrap_err();
+        assert_eq!(failure.path, Some(dir.path().join("config.json")));
+        assert_eq!(
+            failure.notes,
+            ["x is declared with heads = 1, and config.json of this checkpoint says 2 (num_attention_heads)"]
+        );
+        let two = LlmSizes { heads: 2, kv_heads: 2, ..sizes() };
+        let (_dir, c) = with(&["a"], Some(("config.json", r#"{"num_attention_heads":2,"head_dim":4}"#)));
+        let failure = check_config(&c, "x", &two).unwrap_err();
+        assert_eq!(
+            failure.notes,
+            ["x is declared with dim / heads = 2, and config.json of this checkpoint says 4 (head_dim)"]
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let name = "model.layers.0.self_attn.rotary_emb.inv_freq";
+        made::safetensors(&dir.path().join("model.safetensors"), &[(name, &[2], &[1.0, 0.5])]);
+        std::fs::write(dir.path().join("config.json"), r#"{"num_attention_heads":2}"#).unwrap();
+        let c = Checkpoint::open(dir.path()).unwrap();
+        let failure = check_config(&c, "x", &two).unwrap_err();
+        assert_eq!(
+            failure.notes,
+            [format!(
+                "x is declared with dim = 4 and heads = 2, heads of 2 channels, and tensor `{name}` is of heads of 4"
+            )]
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::built_in;
 use super::hub::{HubCache, Repository};
 use crate::error::{Failure, Result};
 
@@ -148,6 +149,11 @@ impl Locations {
     pub fn repositories<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Repository> {
         let known = self.hub.iter().flat_map(|hub| &hub.known);
         known.filter(move |(known, _)| known == name).map(|(_, repository)| repository)
+    }
+
+    /// Whether these are weights that come with the program, and nothing says where others of that name are.
+    pub fn is_built_in(&self, name: &str) -> bool {
+        self.kind == LocationKind::Weights && self.source(name).is_none() && built_in::file(name).is_some()
     }
 
     /// Where `name` is said to be and by whom, whether or not something is there; else where the Hugging Face cache has

@@ -23,11 +23,16 @@ pub fn floats(numbers: &[f32]) -> Vec<u8> {
 
 /// Writes torch's zip around a pickle: `storages` are the entries under `data/`.
 pub fn torch_zip(path: &Path, pickle: &[u8], storages: &[(&str, &[u8])], deflated: bool) {
+    torch_zip_in("archive", path, pickle, storages, deflated);
+}
+
+/// The same with everything in the folder `root`.
+pub fn torch_zip_in(root: &str, path: &Path, pickle: &[u8], storages: &[(&str, &[u8])], deflated: bool) {
     let method = if deflated { zip::CompressionMethod::Deflated } else { zip::CompressionMethod::Stored };
     let options = SimpleFileOptions::default().compression_method(method);
     let mut zip = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
     let mut entry = |name: &str, bytes: &[u8]| {
-        zip.start_file(format!("archive/{name}"), options).unwrap();
+        zip.start_file(format!("{root}/{name}"), options).unwrap();
         zip.write_all(bytes).unwrap();
     };
     entry("data.pkl", pickle);
@@ -51,6 +56,21 @@ pub fn torch_dict(path: &Path, tensors: &[(&str, &[usize], &[f32])]) {
     }
     let storages: Vec<(&str, &[u8])> = storages.iter().map(|(key, bytes)| (key.as_str(), bytes.as_slice())).collect();
     torch_zip(path, &pickle.close_dict().stop(), &storages, false);
+}
+
+/// What `torch.save` wrote before its zip: the object's pickle, and its storages with their numbers' width.
+pub fn torch_legacy(pickle: &[u8], storages: &[(&str, usize, &[u8])]) -> Vec<u8> {
+    let mut bytes = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.".to_vec();
+    let system = Pickle::new().open_dict().text("protocol_version").int(1001).text("little_endian").raw(b"\x88");
+    bytes.extend(system.close_dict().stop());
+    bytes.extend(pickle);
+    let keys = storages.iter().fold(Pickle::new().raw(b"]("), |p, (key, ..)| p.text(key));
+    bytes.extend(keys.raw(b"e").stop());
+    for (_, width, storage) in storages {
+        bytes.extend(((storage.len() / width) as u64).to_le_bytes());
+        bytes.extend(*storage);
+    }
+    bytes
 }
 
 /// A pickle as `torch.save` writes it, piece by piece.

@@ -33,9 +33,12 @@ impl NameMap {
         Self { name: "the same names".into(), pairs: vec![("*".into(), "*".into())] }
     }
 
-    /// The names of a model that was wrapped for training on several devices.
-    fn wrapped() -> Self {
-        Self { name: "the same names under `module.`".into(), pairs: vec![("*".into(), "module.*".into())] }
+    /// The same names under `prefix`.
+    fn under(&self, prefix: &str) -> Self {
+        Self {
+            name: format!("{} under `{prefix}`", self.name),
+            pairs: self.pairs.iter().map(|(ours, theirs)| (ours.clone(), format!("{prefix}{theirs}"))).collect(),
+        }
     }
 
     /// What the first fitting pair calls `ours`; `None` where none fits.
@@ -136,16 +139,23 @@ pub struct Filling {
     pub left_over: Vec<String>,
 }
 
-/// Finds every tensor of `wanted` in `checkpoint` by the map of `maps` that finds most of them; the names as they are,
-/// and the same under `module.`, are tried as well. Of maps that find equally many, the one with more fitting shapes
-/// and then the earlier one is taken.
+/// What a trainer or a compiler of models puts in front of all names: PyTorch's for several devices, its compiler's,
+/// Lightning's usual one.
+const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
+
+/// Finds every tensor of `wanted` in `checkpoint` by the map of `maps` that finds most of them; the names as they are
+/// are tried as well, and all of them under what a trainer put in front of the checkpoint's names. Of maps that find
+/// equally many, the one with more fitting shapes and then the earlier one is taken.
 ///
 /// # Errors
 /// When one of them is not there or has another shape, or the shard it is in cannot be opened. The failure lists what
 /// is missing, with its nearest name, what has another shape, and what was left over.
 pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap]) -> Result<Filling> {
-    let own = [NameMap::identity(), NameMap::wrapped()];
-    let tries = own[..1].iter().chain(maps).chain(&own[1..]).map(|map| Try::of(map, wanted, checkpoint));
+    let own = [vec![NameMap::identity()], maps.to_vec()].concat();
+    let in_front = |prefix: &&&str| checkpoint.names().all(|name| name.starts_with(**prefix));
+    let under: Vec<NameMap> =
+        PREFIXES.iter().filter(in_front).flat_map(|prefix| own.iter().map(|map| map.under(prefix))).collect();
+    let tries = own.iter().chain(&under).map(|map| Try::of(map, wanted, checkpoint));
     // `max_by_key` gives the last of equals, and the first is wanted.
     let best = tries.rev().max_by_key(|t| (t.found, t.fitting)).unwrap_or_else(|| Try::of(&own[0], wanted, checkpoint));
 

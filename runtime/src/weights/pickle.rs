@@ -2,21 +2,26 @@
 //!
 //! A pickle is a program for a small stack machine, and Python's own machine calls whatever the file names. This one
 //! has the instructions that `torch.save` writes, and knows by name the few things that tensors are made with
-//! (`GLOBALS`). Nothing is called: a "call" of one of those becomes a description, and any other name ends the
-//! reading.
+//! (`GLOBALS`). Nothing is ever called or imported: a "call" of one of those becomes a description, and one of anything
+//! else an object that does nothing and keeps what it is given, since trainers put their settings, optimizers and own
+//! classes beside the tensors. Any other instruction ends the reading.
 //!
 //! Everything is bounded: values lie in flat tables by index, so that neither nesting nor a memo that refers to itself
 //! is ever unfolded, and the number of instructions (`MOST_STEPS`), of open brackets (`DEEPEST`) and of axes
 //! (`MOST_AXES`) has an end.
 
 mod described;
+mod found;
 mod globals;
+mod legacy;
 mod reading;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
+pub use found::Found;
 use globals::Global;
+pub use legacy::{is_legacy, legacy};
 
 use super::dtype::Dtype;
 use super::file::shown;
@@ -30,12 +35,6 @@ const DEEPEST: usize = 1_000;
 const MOST_AXES: usize = 32;
 /// The longest name of a storage; `torch.save` writes a number.
 const LONGEST_KEY: usize = 256;
-/// How many dicts inside one another are searched for the tensors.
-const DEEPEST_WRAPPER: usize = 4;
-/// The keys under which trainers put the tensors, looked for in this order: DeiT and VideoMAE `model`, Lightning
-/// `state_dict`, DeepSpeed `module`, Point-BERT `base_model` (paper.md §A).
-const WRAPPERS: [&str; 5] = ["model", "state_dict", "module", "base_model", "model_state_dict"];
-
 /// What to do about a checkpoint that is not read here.
 pub(super) const RESAVE: &str = "save its tensors as safetensors, in Python and only if you trust where the file is \
     from: \
@@ -72,13 +71,16 @@ impl View {
         steps.checked_add(1)
     }
 
-    /// Whether its numbers lie in one piece and in order.
-    pub fn is_contiguous(&self) -> bool {
-        let mut expected = 1usize;
-        self.shape.iter().zip(&self.stride).rev().all(|(&d, &s)| {
-            let fits = d == 1 || s == expected;
-            expected = expected.saturating_mul(d);
-            fits
+    /// Whether each number of the storage stands in it once at most.
+    pub fn is_plain(&self) -> bool {
+        let mut axes: Vec<(usize, usize)> = self.stride.iter().copied().zip(self.shape.iter().copied()).collect();
+        axes.retain(|(_, count)| *count != 1);
+        axes.sort_unstable();
+        let mut reach = 1usize;
+        axes.iter().all(|(step, count)| {
+            let beyond = *step >= reach;
+            reach = reach.saturating_add(step.saturating_mul(count.saturating_sub(1)));
+            beyond
         }) || self.shape.contains(&0)
     }
 }
@@ -86,8 +88,9 @@ impl View {
 /// The tensors by name of the pickle `bytes`, which is the table of contents of the checkpoint at `path`.
 ///
 /// # Errors
-/// When the pickle names code, is cut short or malformed, goes beyond the bounds, or has no tensors by name.
-pub fn tensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, View>> {
+/// When the pickle would run code in Python's hands, is cut short or malformed, goes beyond the bounds, or has no
+/// tensors by name.
+pub fn tensors(bytes: &[u8], path: &Path) -> Result<Found> {
     let mut machine = Machine::new(bytes, path);
     let root = machine.run()?;
     machine.collect(root)
@@ -97,13 +100,18 @@ pub fn tensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, View>> {
 #[derive(Clone, Copy, Debug)]
 enum Value {
     Int(i64),
+    Bool(bool),
     Text(usize),
     Global(Global),
     Tuple(usize),
     List(usize),
     Dict(usize),
+    /// Of a class that is not known here: a dict of what is set in it, and perhaps a state.
+    Object(usize),
     Storage(usize),
     Tensor(usize),
+    /// A tensor of a kind that is not read: its name among the texts.
+    Foreign(usize),
     Opaque,
 }
 
@@ -111,6 +119,10 @@ enum Value {
 struct Storage<'a> {
     dtype: Dtype,
     key: &'a str,
+    /// How many numbers the file holds under that name.
+    all: usize,
+    /// Where among them it begins, and how many it has.
+    offset: usize,
     numbers: usize,
 }
 
@@ -135,8 +147,12 @@ struct Machine<'a> {
     tuples: Vec<Box<[Value]>>,
     lists: Vec<Vec<Value>>,
     dicts: Vec<Vec<(Value, Value)>>,
+    /// What `BUILD` gave to an object, by its index among the dicts.
+    states: HashMap<usize, Value>,
     storages: Vec<Storage<'a>>,
     tensors: Vec<Tensor<'a>>,
+    /// Whether it wanted bytes beyond the last one.
+    cut: bool,
     /// Pairs copied into dicts by calls: one instruction can copy a long list, and many can copy the same one.
     copied: usize,
 }
@@ -154,13 +170,19 @@ impl<'a> Machine<'a> {
             tuples: Vec::new(),
             lists: Vec::new(),
             dicts: Vec::new(),
+            states: HashMap::new(),
             storages: Vec::new(),
             tensors: Vec::new(),
+            cut: false,
             copied: 0,
         }
     }
 
+    /// Runs the pickle that begins where the last one ended.
     fn run(&mut self) -> Result<Value> {
+        self.stack.clear();
+        self.marks.clear();
+        self.memo.clear();
         for _ in 0..MOST_STEPS {
             let opcode_at = self.at;
             match self.byte()? {
@@ -178,8 +200,9 @@ impl<'a> Machine<'a> {
                 // STOP
                 b'.' => return self.pop(),
 
-                // Values without parts; of nothing, true and false no meaning is needed.
-                b'N' | 0x88 | 0x89 => self.stack.push(Value::Opaque),
+                // None, True, False.
+                b'N' => self.stack.push(Value::Opaque),
+                opcode @ (0x88 | 0x89) => self.stack.push(Value::Bool(opcode == 0x88)),
                 b'J' => {
                     let n = i32::from_le_bytes(self.array()?);
                     self.stack.push(Value::Int(n.into()));
@@ -295,7 +318,7 @@ impl<'a> Machine<'a> {
                 0x8f => self.stack.push(Value::Opaque),
                 0x90 => {
                     self.pop_mark()?;
-                    if !matches!(self.top()?, Value::Opaque) {
+                    if !matches!(self.top()?, Value::Opaque | Value::Object(_)) {
                         return Err(self.malformed("items are added to what is no set"));
                     }
                 }
@@ -345,9 +368,8 @@ impl<'a> Machine<'a> {
                 }
                 b'Q' => {
                     let id = self.pop()?;
-                    let storage = self.storage(id)?;
-                    self.storages.push(storage);
-                    self.stack.push(Value::Storage(self.storages.len() - 1));
+                    let value = self.persistent(id)?;
+                    self.stack.push(value);
                 }
                 // REDUCE, NEWOBJ
                 b'R' | 0x81 => {
@@ -356,11 +378,23 @@ impl<'a> Machine<'a> {
                     let value = self.describe(callee, arguments)?;
                     self.stack.push(value);
                 }
+                // NEWOBJ_EX, with arguments by name.
+                0x92 => {
+                    self.pop()?;
+                    let arguments = self.pop()?;
+                    let callee = self.pop()?;
+                    let value = self.describe(callee, arguments)?;
+                    self.stack.push(value);
+                }
                 // BUILD: the attributes of an object, such as the version numbers that a state dict carries.
                 b'b' => {
-                    self.pop()?;
-                    if !matches!(self.top()?, Value::Opaque | Value::Dict(_) | Value::Tensor(_)) {
-                        return Err(self.malformed("attributes are given to what has none"));
+                    let state = self.pop()?;
+                    match self.top()? {
+                        Value::Object(object) => {
+                            self.states.insert(object, state);
+                        }
+                        Value::Opaque | Value::Dict(_) | Value::Tensor(_) | Value::Foreign(_) => {}
+                        _ => return Err(self.malformed("attributes are given to what has none")),
                     }
                 }
                 // INST names its class and calls it.
@@ -369,8 +403,8 @@ impl<'a> Machine<'a> {
                     let name = self.line()?;
                     return Err(self.code(module, name));
                 }
-                // OBJ, NEWOBJ_EX, EXT1, EXT2, EXT4
-                opcode @ (b'o' | 0x92 | 0x82 | 0x83 | 0x84) => {
+                // OBJ, EXT1, EXT2, EXT4
+                opcode @ (b'o' | 0x82 | 0x83 | 0x84) => {
                     return Err(Failure::at(
                         self.path,
                         format!("holds code (instruction 0x{opcode:02x}) in its pickle, which lmvc never runs"),
@@ -386,8 +420,6 @@ impl<'a> Machine<'a> {
         }
         Err(self.beyond(&format!("{MOST_STEPS} instructions")))
     }
-
-    // What the bytes give.
 
     // The stack and the memo.
 
@@ -436,10 +468,15 @@ impl<'a> Machine<'a> {
         self.stack.push(Value::Dict(self.dicts.len() - 1));
     }
 
+    fn push_object(&mut self) -> Value {
+        self.dicts.push(Vec::new());
+        Value::Object(self.dicts.len() - 1)
+    }
+
     fn append(&mut self, items: Vec<Value>) -> Result<()> {
         match self.top()? {
             Value::List(list) => self.lists[list].extend(items),
-            Value::Opaque => {}
+            Value::Opaque | Value::Object(_) => {}
             _ => return Err(self.malformed("items are added to what is no list")),
         }
         Ok(())
@@ -456,16 +493,12 @@ impl<'a> Machine<'a> {
     fn set(&mut self, items: &[Value]) -> Result<()> {
         let pairs = self.pairs(items)?;
         match self.top()? {
-            Value::Dict(dict) => self.dicts[dict].extend(pairs),
+            Value::Dict(dict) | Value::Object(dict) => self.dicts[dict].extend(pairs),
             Value::Opaque => {}
             _ => return Err(self.malformed("items are set in what is no dict")),
         }
         Ok(())
     }
-
-    // What Python would call.
-
-    // What comes of it.
 
     // Failures.
 

@@ -13,6 +13,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::dtype::{Dtype, TensorInfo};
 use super::file::{WeightFile, shown};
+use super::lying::{Lying, Store};
 use crate::error::{Failure, Result};
 
 /// The longest header that the format allows, as its reference implementation has it.
@@ -117,13 +118,13 @@ impl SafetensorsFile {
         self.tensors.iter().map(|(name, (info, _))| (name.as_str(), info))
     }
 
-    /// The bytes of tensor `name`, which must be one of [`Self::tensors`].
-    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>> {
+    /// Where tensor `name` lies, which must be one of [`Self::tensors`].
+    pub(super) fn lying(&self, name: &str) -> Result<Lying> {
         let Some((info, at)) = self.tensors.get(name) else {
             return Err(Failure::at(self.file.path(), format!("holds no tensor `{}`", shown(name))));
         };
         // `open` has compared the size with the header's range, so it can be counted.
-        self.file.bytes(*at, info.bytes().unwrap_or(0))
+        Lying::whole(Store::File(self.file.clone()), *at, info.bytes().unwrap_or(0))
     }
 }
 
@@ -195,7 +196,7 @@ mod tests {
             file.tensors().map(|(n, i)| (n, i.shape.clone())).collect::<Vec<_>>(),
             [("a", vec![2, 2]), ("b", vec![3])]
         );
-        assert_eq!(Dtype::F32.to_f32(&file.read("b").unwrap()).unwrap(), [5.0, 6.0, 7.0]);
+        assert_eq!(Dtype::F32.to_f32(&file.lying("b").unwrap().bytes(&path).unwrap()).unwrap(), [5.0, 6.0, 7.0]);
     }
 
     #[test]

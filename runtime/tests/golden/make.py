@@ -12,6 +12,7 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   5. `training.py`:   a whole run of the classifier                                    -> `training.safetensors`
   6. `language.py`:   a whole causal language model                                    -> `language.safetensors`
   7. `encoders.py`:   CLIP's image tower, RoBERTa and VideoMAE                         -> `encoders/`
+  8. `checkpoints.py`: checkpoints as trainers leave them                              -> `checkpoints/`
 
 The same versions of the libraries write the same bytes.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+import checkpoints
 import encoders
 import language
 import layers
@@ -46,8 +48,9 @@ def main():
     training.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
     language.write(out)
     encoders.write(out / "encoders")
+    checkpoints.write(out / "checkpoints")
 
-    golden = [f for f in sorted(out.rglob("*")) if f.is_file() and f.suffix in (".safetensors", ".json", ".pth")]
+    golden = [f for f in sorted(out.rglob("*")) if f.is_file() and f.suffix in (".safetensors", ".json", ".pth", ".pt", ".ckpt")]
     for file in golden:
         print(f"{file.stat().st_size:8}  {file.relative_to(out)}")
     print(f"{sum(f.stat().st_size for f in golden):8}  in all")

@@ -1,40 +1,52 @@
-//! What a pickle describes: the tensors that its calls of torch's own names stand for, and which of them have names.
+//! What a pickle describes: the tensors that its calls of torch's own names stand for.
 
-use std::collections::{BTreeMap, HashSet};
-
-use super::globals::{GLOBALS, Global};
-use super::{
-    DEEPEST_WRAPPER, LONGEST_KEY, MOST_AXES, MOST_STEPS, Machine, RESAVE, Storage, Tensor, Value, View, WRAPPERS,
-};
+use super::globals::{GLOBALS, Global, attacks};
+use super::{LONGEST_KEY, MOST_AXES, MOST_STEPS, Machine, RESAVE, Storage, Tensor, Value};
 use crate::error::{Failure, Result};
-use crate::weights::dtype::{Dtype, elements};
+use crate::weights::dtype::elements;
 use crate::weights::file::shown;
 
 impl<'a> Machine<'a> {
-    pub(super) fn global(&self, module: &str, name: &str) -> Result<Global> {
-        match GLOBALS.iter().find(|(m, n, _)| *m == module && *n == name) {
-            Some((.., global)) => Ok(*global),
-            None if module.starts_with("torch") && (name.starts_with("_rebuild") || name.ends_with("Storage")) => {
-                Err(Failure::at(
-                    self.path,
-                    format!("holds a kind of tensor (`{}.{}`) that lmvc cannot read", shown(module), shown(name)),
-                )
-                .help(RESAVE))
-            }
-            None => Err(self.code(module, name)),
+    pub(super) fn global(&mut self, module: &'a str, name: &'a str) -> Result<Global> {
+        if let Some((.., global)) = GLOBALS.iter().find(|(m, n, _)| *m == module && *n == name) {
+            return Ok(*global);
         }
+        if attacks(module, name) {
+            return Err(self.code(module, name));
+        }
+        if module.starts_with("torch") && name.ends_with("Storage") {
+            return Err(Failure::at(
+                self.path,
+                format!("holds numbers of a kind (`{}.{}`) that lmvc cannot read", shown(module), shown(name)),
+            )
+            .help(RESAVE));
+        }
+        if module.starts_with("torch") && name.starts_with("_rebuild") {
+            self.texts.push(name);
+            return Ok(Global::Foreign(self.texts.len() - 1));
+        }
+        Ok(Global::Unknown)
     }
 
     /// A description of the value that Python would have made by calling `callee`.
     pub(super) fn describe(&mut self, callee: Value, arguments: Value) -> Result<Value> {
-        let Value::Global(global) = callee else {
-            return Err(self.malformed("a call of what cannot be called"));
+        let global = match callee {
+            Value::Global(global) => global,
+            Value::Object(_) | Value::Opaque => Global::Unknown,
+            _ => return Err(self.malformed("a call of what cannot be called")),
         };
         let Value::Tuple(arguments) = arguments else {
             return Err(self.malformed("a call without a tuple of arguments"));
         };
         match global {
-            Global::Opaque => Ok(Value::Opaque),
+            Global::Unknown => Ok(self.push_object()),
+            Global::Foreign(name) => Ok(Value::Foreign(name)),
+            Global::Subclass => match *self.tuples[arguments] {
+                [callee @ Value::Global(inner), _, arguments @ Value::Tuple(_), ..] if inner != Global::Subclass => {
+                    self.describe(callee, arguments)
+                }
+                _ => Err(self.malformed("a tensor's own kind without its making")),
+            },
             Global::OrderedDict => {
                 let items = match *self.tuples[arguments] {
                     [] => Vec::new(),
@@ -63,7 +75,9 @@ impl<'a> Machine<'a> {
                 _ => Err(self.malformed("a size that is no tuple")),
             },
             Global::Parameter => match self.tuples[arguments].first() {
-                Some(tensor @ Value::Tensor(_)) => Ok(*tensor),
+                Some(tensor @ (Value::Tensor(_) | Value::Foreign(_))) => Ok(*tensor),
+                // A class of tensors that nobody here knows.
+                Some(Value::Object(_) | Value::Opaque) => Ok(Value::Opaque),
                 _ => Err(self.malformed("a parameter that is no tensor")),
             },
             Global::Tensor { typed } => {
@@ -75,21 +89,52 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// `("storage", class, key, device, length)`, as `torch.save` names a storage.
-    pub(super) fn storage(&self, id: Value) -> Result<Storage<'a>> {
+    /// What a persistent id stands for: a storage, `("storage", class, key, device, length)`. Before the zip, a sixth item
+    /// may say that it is a part of the storage, `(name, offset, length)`; and there was `("module", class, …)`.
+    pub(super) fn persistent(&mut self, id: Value) -> Result<Value> {
+        if let Value::Tuple(id) = id
+            && let [Value::Text(word), class @ Value::Global(_), _, _] = *self.tuples[id]
+            && self.texts[word] == "module"
+        {
+            return Ok(class);
+        }
+        let storage = self.storage(id)?;
+        self.storages.push(storage);
+        Ok(Value::Storage(self.storages.len() - 1))
+    }
+
+    fn storage(&self, id: Value) -> Result<Storage<'a>> {
         let not_one = || self.malformed("what should name a storage does not");
         let Value::Tuple(id) = id else { return Err(not_one()) };
-        let [Value::Text(word), Value::Global(Global::Storage(dtype)), Value::Text(key), _, Value::Int(numbers)] =
-            *self.tuples[id]
+        let [
+            Value::Text(word),
+            Value::Global(Global::Storage(dtype)),
+            Value::Text(key),
+            _,
+            Value::Int(numbers),
+            part @ ..,
+        ] = &*self.tuples[id]
         else {
             return Err(not_one());
         };
-        let key = self.texts[key];
-        let numbers = usize::try_from(numbers).map_err(|_| not_one())?;
-        if self.texts[word] != "storage" || key.len() > LONGEST_KEY {
+        let key = self.texts[*key];
+        if self.texts[*word] != "storage" || key.len() > LONGEST_KEY {
             return Err(not_one());
         }
-        Ok(Storage { dtype, key, numbers })
+        let size = |n: i64| usize::try_from(n).map_err(|_| not_one());
+        let all = size(*numbers)?;
+        let (offset, numbers) = match part {
+            [] | [Value::Opaque] => (0, all),
+            [Value::Tuple(part)] => {
+                let [_, Value::Int(offset), Value::Int(len)] = *self.tuples[*part] else { return Err(not_one()) };
+                (size(offset)?, size(len)?)
+            }
+            _ => return Err(not_one()),
+        };
+        if offset.checked_add(numbers).is_none_or(|end| end > all) {
+            return Err(self.malformed("a part of a storage that reaches beyond it"));
+        }
+        Ok(Storage { dtype: *dtype, key, all, offset, numbers })
     }
 
     pub(super) fn sizes(&self, value: Value) -> Result<Vec<usize>> {
@@ -123,85 +168,5 @@ impl<'a> Machine<'a> {
             return Err(self.malformed("a shape that no tensor can have"));
         }
         Ok(Tensor { storage, dtype, offset, shape, stride })
-    }
-
-    /// The tensors by name under `root`: those under the first of [`WRAPPERS`] that has some, or its own.
-    pub(super) fn collect(&self, root: Value) -> Result<BTreeMap<String, View>> {
-        if let Some(found) = self.named(root, DEEPEST_WRAPPER, &mut HashSet::new()) {
-            return found.into_iter().map(|(name, tensor)| Ok((name.to_string(), self.view(name, tensor)?))).collect();
-        }
-        let mut keys: Vec<String> = match root {
-            Value::Dict(dict) => self.dicts[dict]
-                .iter()
-                .filter_map(|(key, _)| match key {
-                    Value::Text(key) => Some(format!("`{}`", shown(self.texts[*key]))),
-                    _ => None,
-                })
-                .take(12)
-                .collect(),
-            _ => Vec::new(),
-        };
-        keys.dedup();
-        let there = if keys.is_empty() { "nothing by name".into() } else { keys.join(", ") };
-        Err(Failure::at(self.path, format!("holds no tensors by name: {there} is at its top level"))
-            .note(format!("tensors are looked for there, and under {}", WRAPPERS.map(|w| format!("`{w}`")).join(", ")))
-            .help(RESAVE))
-    }
-
-    pub(super) fn named(
-        &self,
-        root: Value,
-        depth: usize,
-        seen: &mut HashSet<usize>,
-    ) -> Option<BTreeMap<&'a str, &Tensor<'a>>> {
-        let Value::Dict(dict) = root else { return None };
-        // Each dict once, however often others hold it.
-        if !seen.insert(dict) {
-            return None;
-        }
-        let entries = &self.dicts[dict];
-        let text = |value: &Value| match value {
-            Value::Text(text) => Some(self.texts[*text]),
-            _ => None,
-        };
-        if depth > 0 {
-            for wrapper in WRAPPERS {
-                // The last of a key counts, as in Python.
-                let inner = entries.iter().rev().find(|(key, _)| text(key) == Some(wrapper)).map(|(_, value)| *value);
-                if let Some(found) = inner.and_then(|inner| self.named(inner, depth - 1, seen)) {
-                    return Some(found);
-                }
-            }
-        }
-        let mut found = BTreeMap::new();
-        for (key, value) in entries {
-            if let (Some(key), Value::Tensor(tensor)) = (text(key), value) {
-                found.insert(key, &self.tensors[*tensor]);
-            }
-        }
-        (!found.is_empty()).then_some(found)
-    }
-
-    pub(super) fn view(&self, name: &str, tensor: &Tensor<'a>) -> Result<View> {
-        let Tensor { storage, dtype, offset, shape, stride } = tensor.clone();
-        let view = View { dtype, key: storage.key.to_string(), offset, shape, stride };
-        let bits = |numbers: usize, dtype: Dtype| numbers.checked_mul(dtype.bits());
-        let end = view.reach().and_then(|reach| bits(reach.checked_add(offset)?, dtype));
-        let there = bits(storage.numbers, storage.dtype);
-        // An empty tensor may begin anywhere.
-        let empty = view.reach() == Some(0);
-        if !empty && !matches!((end, there), (Some(end), Some(there)) if end <= there) {
-            return Err(Failure::at(
-                self.path,
-                format!(
-                    "is damaged: its tensor `{}` {:?} reaches beyond its storage of {} numbers",
-                    shown(name),
-                    view.shape,
-                    storage.numbers
-                ),
-            )
-            .help("download or copy the file again"));
-        }
-        Ok(view)
     }
 }

@@ -1,8 +1,8 @@
-//! The names that a pickle of tensors may hold.
+//! The names that a pickle of tensors holds.
 
 use super::super::dtype::Dtype;
 
-/// What a name that a pickle may hold stands for.
+/// What a name in a pickle stands for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Global {
     /// A dict that keeps its order.
@@ -17,11 +17,15 @@ pub(super) enum Global {
     Parameter,
     /// (tuple) → that tuple.
     Size,
-    /// Something whose value nobody here needs.
-    Opaque,
+    /// (function, type, arguments, state) → what the function would give.
+    Subclass,
+    /// A tensor of a kind that is not read: its name among the texts.
+    Foreign(usize),
+    /// Anything else. What is made of it does nothing.
+    Unknown,
 }
 
-/// Every name that a pickle may hold: module, name, meaning. None of them is ever called.
+/// Every name that means something here: module, name, meaning. None of them is ever called.
 pub(super) const GLOBALS: &[(&str, &str, Global)] = &[
     ("collections", "OrderedDict", Global::OrderedDict),
     ("torch", "DoubleStorage", Global::Storage(Dtype::F64)),
@@ -42,6 +46,8 @@ pub(super) const GLOBALS: &[(&str, &str, Global)] = &[
     ("torch._utils", "_rebuild_tensor_v3", Global::Tensor { typed: true }),
     ("torch._utils", "_rebuild_parameter", Global::Parameter),
     ("torch._utils", "_rebuild_parameter_with_state", Global::Parameter),
+    ("torch.nn.parameter", "Parameter", Global::Parameter),
+    ("torch._tensor", "_rebuild_from_type_v2", Global::Subclass),
     ("torch", "Size", Global::Size),
     ("torch", "float64", Global::Dtype(Dtype::F64)),
     ("torch", "float32", Global::Dtype(Dtype::F32)),
@@ -58,36 +64,44 @@ pub(super) const GLOBALS: &[(&str, &str, Global)] = &[
     ("torch", "bool", Global::Dtype(Dtype::Bool)),
     ("torch", "float8_e4m3fn", Global::Dtype(Dtype::Other("F8_E4M3", 8))),
     ("torch", "float8_e5m2", Global::Dtype(Dtype::Other("F8_E5M2", 8))),
-    // What trainers keep beside the tensors: the command line they were started with, counters, random states.
-    ("argparse", "Namespace", Global::Opaque),
-    ("types", "SimpleNamespace", Global::Opaque),
-    ("collections", "defaultdict", Global::Opaque),
-    ("collections", "Counter", Global::Opaque),
-    ("builtins", "set", Global::Opaque),
-    ("builtins", "dict", Global::Opaque),
-    ("builtins", "list", Global::Opaque),
-    ("builtins", "int", Global::Opaque),
-    ("builtins", "float", Global::Opaque),
-    ("builtins", "bytearray", Global::Opaque),
-    ("builtins", "slice", Global::Opaque),
-    ("__builtin__", "set", Global::Opaque),
-    ("__builtin__", "dict", Global::Opaque),
-    ("__builtin__", "list", Global::Opaque),
-    ("__builtin__", "int", Global::Opaque),
-    ("__builtin__", "float", Global::Opaque),
-    ("__builtin__", "bytearray", Global::Opaque),
-    ("_codecs", "encode", Global::Opaque),
-    ("pathlib", "PosixPath", Global::Opaque),
-    ("pathlib", "WindowsPath", Global::Opaque),
-    ("torch", "device", Global::Opaque),
-    ("numpy", "dtype", Global::Opaque),
-    ("numpy", "ndarray", Global::Opaque),
-    ("numpy.core.multiarray", "scalar", Global::Opaque),
-    ("numpy.core.multiarray", "_reconstruct", Global::Opaque),
-    ("numpy._core.multiarray", "scalar", Global::Opaque),
-    ("numpy._core.multiarray", "_reconstruct", Global::Opaque),
-    // METER's released checkpoints are Lightning's, which name their callbacks and hyper-parameters (paper.md §7).
-    ("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint", Global::Opaque),
-    ("pytorch_lightning.callbacks.lr_monitor", "LearningRateMonitor", Global::Opaque),
-    ("pytorch_lightning.utilities.parsing", "AttributeDict", Global::Opaque),
 ];
+
+/// Names that run code in Python's hands. Nothing here would run it either way, and this list is not what keeps a reader
+/// safe: it says of a file that it attacks whoever opens it, which those who give it to `lmvc` will want to know.
+const ATTACKS: &[(&str, &str)] = &[
+    ("os", "*"),
+    ("posix", "*"),
+    ("nt", "*"),
+    ("subprocess", "*"),
+    ("sys", "*"),
+    ("runpy", "*"),
+    ("socket", "*"),
+    ("shutil", "*"),
+    ("importlib", "*"),
+    ("ctypes", "*"),
+    ("pty", "*"),
+    ("webbrowser", "*"),
+    ("pickle", "*"),
+    ("torch", "load"),
+    ("torch.serialization", "load"),
+    ("torch.hub", "*"),
+    ("builtins", "eval"),
+    ("builtins", "exec"),
+    ("builtins", "compile"),
+    ("builtins", "open"),
+    ("builtins", "__import__"),
+    ("__builtin__", "eval"),
+    ("__builtin__", "exec"),
+    ("__builtin__", "execfile"),
+    ("__builtin__", "compile"),
+    ("__builtin__", "open"),
+    ("__builtin__", "__import__"),
+];
+
+/// Whether a checkpoint has no business with `module.name`.
+pub(super) fn attacks(module: &str, name: &str) -> bool {
+    ATTACKS.iter().any(|(m, n)| {
+        let inside = module.strip_prefix(m).is_some_and(|rest| rest.is_empty() || *n == "*" && rest.starts_with('.'));
+        inside && (*n == "*" || *n == name)
+    })
+}

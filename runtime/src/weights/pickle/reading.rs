@@ -7,6 +7,7 @@ impl<'a> Machine<'a> {
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len());
         let Some(end) = end else {
+            self.cut = true;
             return Err(Failure::at(
                 self.path,
                 format!(
