@@ -507,9 +507,10 @@ fn damaged_weights_are_told_by_file_and_tensor() {
             }
         }
     };
-    let entries = |header: &str, change: &dyn Fn(&mut Vec<(String, serde_json::Value)>)| {
+    type Entries = Vec<(String, serde_json::Value)>;
+    let entries = |header: &str, change: &dyn Fn(&mut Entries)| {
         let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(header).expect("a header");
-        let mut entries: Vec<_> = map.into_iter().filter(|(name, _)| name != "__metadata__").collect();
+        let mut entries: Entries = map.into_iter().filter(|(name, _)| name != "__metadata__").collect();
         change(&mut entries);
         let entries: Vec<String> = entries.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}", entries.join(","))
