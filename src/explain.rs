@@ -16,14 +16,15 @@ const INDENT: usize = 10;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A code as in `error[E0301]`, a name as `linear` or `vision.vit.block`, a module as `vision.vit`, or a word as
-    /// `frozen`
+    /// `frozen`; without one, the words and modules are listed
     #[arg(value_name = "CODE|NAME")]
-    what: String,
+    what: Option<String>,
 }
 
 /// Prints the code's page, the word's paragraph, or the name's declaration with its documentation.
 pub fn run(args: &Args, context: &Context) -> Exit {
-    let (what, color) = (args.what.trim(), context.stdout_color);
+    let color = context.stdout_color;
+    let Some(what) = args.what.as_deref().map(str::trim) else { return context.print(&everything(color)).into() };
     if let Some(page) = Code::page(what) {
         return context.print(&highlighted(page.text, color)).into();
     }
@@ -47,6 +48,24 @@ pub fn run(args: &Args, context: &Context) -> Exit {
             context.print(&text).into()
         }
     }
+}
+
+/// What there is to explain: the words of the language, and the modules of the library with their names.
+fn everything(color: bool) -> String {
+    let words: Vec<String> = vocabulary::words().map(|word| word.word.to_owned()).collect();
+    let mut text = wrapped("words", &words, color) + "\n";
+    for module in library::modules() {
+        let names = entries().iter().filter(|entry| entry.module().path == module.path).map(|entry| entry.name);
+        let line =
+            names.fold(String::new(), |line, name| if line.is_empty() { name.to_owned() } else { line + ", " + name });
+        let room = WIDTH.saturating_sub(module.path.len() + 2);
+        let shown = match line.char_indices().nth(room) {
+            Some((end, _)) => format!("{}, …", line[..end].rsplit_once(',').map_or("", |(names, _)| names)),
+            None => line,
+        };
+        text += &format!("{}  {shown}\n", Paint::Strong.on(&module.path, color));
+    }
+    text + "\n`lmvc explain vision.vit` lists a module, and `lmvc explain frozen` tells of a word or a name.\n"
 }
 
 /// A declaration with its documentation, how it is imported, and what it has to do with others.

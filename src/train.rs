@@ -307,7 +307,8 @@ fn places_of(job: &Job<'_>) -> Result<String, Failure> {
     for name in locate::data_names(&job.spec.experiment) {
         paths.insert(name.to_owned(), absolute(job.places.paths.resolve(name)?).into());
     }
-    for name in locate::weight_names(&job.spec.experiment) {
+    let given = |name: &&str| !job.places.weights.is_built_in(name);
+    for name in locate::weight_names(&job.spec.experiment).into_iter().filter(given) {
         weights.insert(name.to_owned(), absolute(job.places.weights.resolve(name)?).into());
     }
     let table = toml::Table::from_iter([("paths".to_owned(), paths.into()), ("weights".to_owned(), weights.into())]);

@@ -53,7 +53,29 @@ fn a_sound_spec_is_checked_in_one_line() {
     let folder = folder(&[("a.lmv", GOOD.as_bytes())]);
     let output = lmvc(&folder, &["check", "a.lmv"]);
     assert_eq!((code(&output), out(&output)), (0, String::new()));
-    assert_eq!(err(&output), "1 spec checked: no errors\n");
+    assert_eq!(err(&output), "ok: 1 spec\n");
+}
+
+#[test]
+fn a_file_of_parts_is_right_and_has_no_model() {
+    let folder =
+        folder(&[("parts.lmv", b"let width = 384\nlet wide = linear(384, width)\n"), ("a.lmv", GOOD.as_bytes())]);
+    let alone = lmvc(&folder, &["check", "parts.lmv"]);
+    assert_eq!((code(&alone), err(&alone)), (0, "ok: 2 definitions, no experiment\n".to_owned()));
+    let beside = lmvc(&folder, &["check", "parts.lmv", "a.lmv"]);
+    assert_eq!(err(&beside), "ok: 1 spec, 1 file of parts with 2 definitions\n");
+    let shown = lmvc(&folder, &["show", "parts.lmv"]);
+    assert_eq!(code(&shown), 1);
+    assert!(err(&shown).contains("it holds parts for other files: `width`, `wide`"), "{}", err(&shown));
+}
+
+#[test]
+fn what_cannot_run_yet_is_said_in_the_summary() {
+    let spec = "model(image, question) { (image, question) >> meter >> vqa_classifier }\ndata = vqav2\n";
+    let spec = format!("use data.vqav2 {{ vqav2 }}\nuse vision_language.meter {{ meter, vqa_classifier }}\n{spec}");
+    let folder = folder(&[("a.lmv", spec.as_bytes()), ("b.lmv", GOOD.as_bytes())]);
+    let said = err(&lmvc(&folder, &["check", "a.lmv", "b.lmv"]));
+    assert!(said.starts_with("ok: 2 specs; 1 spec uses ") && said.ends_with("(lmvc explain not_yet_run)\n"), "{said}");
 }
 
 #[test]
@@ -122,6 +144,8 @@ fn words_of_the_language_and_uses_of_a_layer_are_explained() {
         assert_eq!((code(&output), err(&output)), (0, String::new()), "{word}");
         assert!(out(&output).starts_with(&format!("{word}\n")) && out(&output).contains("```lmv"), "{word}");
     }
+    let listed = out(&lmvc(&folder, &["explain"]));
+    assert!(listed.contains("frozen") && listed.contains("layers.linear  linear"), "{listed}");
     let said = out(&lmvc(&folder, &["explain", "linear"]));
     assert!(said.contains("needs     in, out\n") && said.contains("layers.attention.feed_forward"), "{said}");
 }

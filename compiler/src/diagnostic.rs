@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::codes::Code;
-use crate::source::{FileId, Origin, Sources};
+use crate::source::{FileId, Origin, Sources, mark};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -142,8 +142,15 @@ impl Diagnostic {
     /// As text for a reader, with the source around each place; `color` adds ANSI escapes.
     pub fn render(&self, sources: &Sources, color: bool) -> String {
         let mut files = SimpleFiles::new();
-        let ids: Vec<usize> =
-            sources.iter().map(|(_, source)| files.add(source.name.clone(), source.text.to_string())).collect();
+        let ids: Vec<usize> = sources
+            .iter()
+            .map(|(_, source)| files.add(source.name.clone(), source.text[mark(&source.text)..].to_owned()))
+            .collect();
+        // A byte order mark is not shown, and takes up no column.
+        let shown_span = |origin: Origin| {
+            let mark = mark(&sources.get(origin.file).text);
+            origin.span.start.saturating_sub(mark)..origin.span.end.saturating_sub(mark)
+        };
         let severity = match self.severity {
             Severity::Error => shown::Severity::Error,
             Severity::Warning => shown::Severity::Warning,
@@ -155,8 +162,8 @@ impl Diagnostic {
             .into_iter()
             .map(|label| {
                 let style = if label.primary { LabelStyle::Primary } else { LabelStyle::Secondary };
-                let span = label.origin.span;
-                shown::Label::new(style, ids[label.origin.file.0], span.start..span.end).with_message(&label.message)
+                shown::Label::new(style, ids[label.origin.file.0], shown_span(label.origin))
+                    .with_message(&label.message)
             })
             .collect();
         let diagnostic = shown::Diagnostic::new(severity)
@@ -177,9 +184,9 @@ impl Diagnostic {
             if let [edit] = suggestion.edits.as_slice() {
                 // The proposal is shown on the line as it would read after the edit.
                 let source = sources.get(edit.origin.file);
-                let span = edit.origin.span;
-                if source.text.get(span.start..span.end).is_some() && has_a_line_to_show(sources, edit.origin) {
-                    let edited = format!("{}{}{}", &source.text[..span.start], edit.text, &source.text[span.end..]);
+                let (text_shown, span) = (&source.text[mark(&source.text)..], shown_span(edit.origin));
+                if text_shown.get(span.clone()).is_some() && has_a_line_to_show(sources, edit.origin) {
+                    let edited = format!("{}{}{}", &text_shown[..span.start], edit.text, &text_shown[span.end..]);
                     let mut after = SimpleFiles::new();
                     let id = after.add(source.name.clone(), edited);
                     let place = span.start..span.start + edit.text.trim_end_matches('\n').len();

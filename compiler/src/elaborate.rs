@@ -81,8 +81,8 @@ pub(crate) struct Elaborator<'a> {
     pub data: Option<Rc<Data>>,
     /// The variant that is elaborated, and where it is named.
     pub variant: Option<(String, Origin)>,
-    /// Whether a spec without a model is right, because its variants have them.
-    pub variants_only: bool,
+    /// Whether a file without a model is right: its variants have them, or it holds parts alone.
+    pub needs_no_model: bool,
     /// What is known of layers from elsewhere, and what is done with it.
     pub knowledge: Knowledge<'a>,
     /// What is known with this data.
@@ -133,7 +133,7 @@ impl<'a> Elaborator<'a> {
             diagnostics: Vec::new(),
             data: None,
             variant: None,
-            variants_only: false,
+            needs_no_model: false,
             knowledge: Knowledge::None,
             wholes: None,
             nodes_in_wholes: 0,

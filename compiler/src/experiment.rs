@@ -206,7 +206,7 @@ impl Elaborator<'_> {
     /// The model; gives the place that stands for it in messages, or `None` if it is wrong.
     fn model(&mut self, id: FileId, settings: &Settings<'_>) -> Option<Origin> {
         let (Some((model, env)), Some(at)) = (&settings.model, settings.model_at()) else {
-            if settings.model_is_misspelt || self.variants_only {
+            if settings.model_is_misspelt || self.needs_no_model {
                 return None;
             }
             if let Some((name, at)) = self.variant.clone() {
@@ -353,7 +353,18 @@ impl Elaborator<'_> {
                     Some(data) => {
                         let fields: Vec<&str> = data.fields.iter().map(|(field, _)| field.as_str()).collect();
                         diagnostic = diagnostic.also(data.origin, format!("gives `{}`", fields.join("`, `")));
-                        diagnostic = diagnostic.did_you_mean(name, &fields, at);
+                        let inputs: Vec<&str> = data
+                            .fields
+                            .iter()
+                            .filter(|(_, ty)| !ty.is_label())
+                            .map(|(field, _)| field.as_str())
+                            .collect();
+                        diagnostic = diagnostic.did_you_mean_or(name, &inputs, at, |diagnostic| {
+                            diagnostic.help(format!(
+                                "an input is a field of the data, `{}`, or has its type written: `{name} : [3, 32, 32]`",
+                                inputs.join("` or `")
+                            ))
+                        });
                     }
                     None => {
                         diagnostic = diagnostic.help(format!("write its shape per sample: `{name} : [3, 32, 32]`"));

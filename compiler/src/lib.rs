@@ -40,10 +40,10 @@ mod value;
 mod variants;
 pub mod vocabulary;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lmv_grammar::ast::{File, Span};
+use lmv_grammar::ast::{File, ItemKind, Span};
 
 use crate::codes::Code;
 pub use crate::declared_only::DeclaredOnly;
@@ -97,13 +97,32 @@ pub struct Compiled {
     /// What is wrong, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
     /// The checked experiment. There is none when something is wrong, when a spec that is nothing but variants is asked
-    /// for all of them, and when there is no variant of the wanted name.
+    /// for all of them, when the file holds parts alone, and when there is no variant of the wanted name.
     pub experiment: Option<Experiment>,
+    /// How many definitions a file has that sets nothing: parts that other files use.
+    pub parts: Option<usize>,
+    /// The names of what the spec and the wanted variants use, and that cannot run yet.
+    pub not_yet_run: Vec<String>,
     tree: Arc<File>,
     imports: Vec<Import>,
 }
 
 impl Compiled {
+    /// A compilation that made nothing but messages.
+    fn of_messages(sources: Sources, file: FileId, diagnostics: Vec<Diagnostic>, tree: Arc<File>) -> Self {
+        Self {
+            sources,
+            file,
+            variants: Vec::new(),
+            diagnostics,
+            experiment: None,
+            parts: None,
+            not_yet_run: Vec::new(),
+            tree,
+            imports: Vec::new(),
+        }
+    }
+
     /// The spec's syntax tree.
     pub fn tree(&self) -> &File {
         &self.tree
@@ -166,7 +185,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
             Diagnostic::error(Code::Empty, "this spec is empty", at, "nothing is defined here")
                 .help("`lmvc explain E0102` shows a spec to start from"),
         );
-        return Compiled { sources, file, variants: Vec::new(), diagnostics, experiment: None, tree, imports };
+        return Compiled::of_messages(sources, file, diagnostics, tree);
     }
     let mut findings = Findings::default();
     let mut elaborator = Elaborator::new(&sources, &modules);
@@ -180,7 +199,9 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
         Which::Variant(name) => variant.name == name,
     };
     let mut experiment = None;
-    elaborator.variants_only = !variants.is_empty() && spec.which == Which::All;
+    let parts = tree.items.iter().filter(|item| is_part(&item.kind)).count();
+    let parts = (settings.is_empty() && variants.is_empty() && parts > 0).then_some(parts);
+    elaborator.needs_no_model = (!variants.is_empty() || parts.is_some()) && spec.which == Which::All;
     let known = Known::default();
     if spec.which == Which::All && !variants.is_empty() {
         elaborator.knowledge = Knowledge::Given(&known);
@@ -190,17 +211,20 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     } else {
         let mut settings = settings.clone();
         elaborator.set_from_outside(&mut settings, &set);
-        experiment = elaborator.experiment(file, &tree, &settings);
+        experiment = elaborator.experiment(file, &tree, &settings).filter(|_| settings.model.is_some());
         let mut files: Vec<_> = trees.iter().collect();
         files.sort_by_key(|(file, _)| **file);
         files.into_iter().for_each(|(file, tree)| elaborator.unused_items(*file, tree));
         if settings.model.is_none() && spec.which == Which::Base && !names.is_empty() {
             elaborator.say_which_variants(&names);
+        } else if let (Some(_), Which::Base) = (parts, spec.which) {
+            elaborator.say_what_the_parts_are_for(&tree);
         } else if settings.model.is_none() {
             elaborator.say_what_could_be_extended(imports.iter().filter(|import| import.at.file == file), &trees);
         }
         findings.add(elaborator.diagnostics, None);
     }
+    let mut not_yet_run = names_of(experiment.as_ref());
     let mut steps = 0;
     for (number, variant) in variants.iter().enumerate().filter(|(_, variant)| wanted(variant)) {
         let elaborated = |knowledge| {
@@ -215,12 +239,15 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
         };
         let mut elaborator = match spec.which {
             Which::All => {
-                let (elaborator, _) = elaborated(Knowledge::Taken(&known));
+                let (elaborator, found) = elaborated(Knowledge::Taken(&known));
+                // What is taken as a whole is the spec's own, and was counted there.
+                not_yet_run.extend(names_of(found.as_ref()));
                 // What is wrong is found among the layers themselves.
                 if elaborator.diagnostics.is_empty() { elaborator } else { elaborated(Knowledge::None).0 }
             }
             Which::Base | Which::Variant(_) => {
                 let (elaborator, found) = elaborated(Knowledge::None);
+                not_yet_run.extend(names_of(found.as_ref()));
                 experiment = found;
                 elaborator
             }
@@ -235,7 +262,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
             break;
         }
     }
-    let mut found = findings.told(&variants);
+    let mut found = findings.told(&variants, &sources);
     if incomplete {
         // What was left out for its syntax, or is in a file that was not found, must not be reported as missing as well.
         let of_what_is_missing = [Code::NoModel, Code::UnknownName, Code::Stream, Code::NoBase];
@@ -255,7 +282,24 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
         experiment.graph.names = own.flat_map(|tree| library::tables_in(tree)).collect();
         experiment
     });
-    Compiled { sources, file, variants: names, diagnostics, experiment, tree, imports }
+    let not_yet_run = not_yet_run.into_iter().collect();
+    Compiled { sources, file, variants: names, diagnostics, experiment, parts, not_yet_run, tree, imports }
+}
+
+/// Whether an item is something that other files can use.
+fn is_part(item: &ItemKind) -> bool {
+    matches!(
+        item,
+        ItemKind::Let { .. }
+            | ItemKind::Define { .. }
+            | ItemKind::Recipe { .. }
+            | ItemKind::Llm { .. }
+            | ItemKind::Names { .. }
+    )
+}
+
+fn names_of(experiment: Option<&Experiment>) -> BTreeSet<String> {
+    experiment.into_iter().flat_map(|found| &found.not_yet_run).map(|part| part.name.clone()).collect()
 }
 
 /// Reads the spec `text`, shown in messages as `name`, and compiles nothing: what there is to say of it is its syntax.
@@ -264,8 +308,7 @@ pub fn read(name: &str, text: &str) -> Compiled {
     let parsed = lmv_grammar::parse(text);
     let file = sources.add(Source { name: name.to_owned(), text: Arc::from(text), library: false });
     let diagnostics = parsed.errors.into_iter().map(|error| Diagnostic::of_syntax(error, file)).collect();
-    let (tree, imports, variants) = (Arc::new(parsed.file), Vec::new(), Vec::new());
-    Compiled { sources, file, variants, diagnostics, experiment: None, tree, imports }
+    Compiled::of_messages(sources, file, diagnostics, Arc::new(parsed.file))
 }
 
 /// Checks every layer of the library by itself, whatever its arguments are. Nothing is wrong with a library that is
@@ -283,8 +326,7 @@ pub fn check_library() -> Compiled {
         }
     }
     let diagnostics = elaborator.diagnostics;
-    let (tree, imports, variants) = (Arc::default(), Vec::new(), Vec::new());
-    Compiled { sources, file: FileId(0), variants, diagnostics, experiment: None, tree, imports }
+    Compiled::of_messages(sources, FileId(0), diagnostics, Arc::default())
 }
 
 fn parse_overrides(sources: &mut Sources, overrides: &[(String, String)]) -> (Vec<Override>, Vec<Diagnostic>) {

@@ -54,7 +54,11 @@ impl Elaborator<'_> {
                     at,
                     "this recipe would change nothing",
                 )
-                .also(model_at, what),
+                .also(model_at, what)
+                .help(match frozen {
+                    0 => "a recipe needs a model with parameters; without `train` the spec can be measured as it is",
+                    _ => "train a part of it, as by `trainable(head)`, or leave `train` out to measure it as it is",
+                }),
             );
         }
         let loss_at = recipe.places.get("loss").copied().unwrap_or(at);
@@ -316,6 +320,9 @@ impl Elaborator<'_> {
                 Diagnostic::error(Code::Measure, format!("`{name}` cannot measure what the model gives"), at, takes)
                     .also(model_at, format!("gives {stream}"));
             diagnostic = match (a_number_a_class, stream.shape.0.len()) {
+                (true, 2) if stream.shape.0.last() == target_stream.classes.as_ref() => {
+                    diagnostic.replace("average the tokens", end, " >> mean_tokens")
+                }
                 (true, 2) => diagnostic.replace("end the model in a head", end, " >> head"),
                 (true, _) => diagnostic.help("end the model in something that gives one number a class"),
                 (false, _) => mismatch.notes.into_iter().fold(diagnostic, Diagnostic::note),
@@ -332,7 +339,7 @@ impl Elaborator<'_> {
                     format!("gives {stream}"),
                 )
                 .also(data.origin, format!("`{field}` is one of {has} classes"))
-                .help("`head` without an argument takes the number of classes from the data"),
+                .help("`data.classes` is the number that the data has; `head` without an argument takes it by itself"),
                 _ => Diagnostic::error(
                     Code::Measure,
                     format!("`{name}` cannot hold `{}` against `{field}`", output.name),
@@ -340,7 +347,8 @@ impl Elaborator<'_> {
                     format!("takes {} to hold it against", mismatch.expected),
                 )
                 .also(model_at, format!("gives {stream}"))
-                .also(data.origin, format!("`{field}` is {target_stream}")),
+                .also(data.origin, format!("`{field}` is {target_stream}"))
+                .help(format!("let the model give what `{field}` is, or take other data")),
             };
             self.report(diagnostic);
             return None;
@@ -381,10 +389,10 @@ impl Elaborator<'_> {
             let Some(bound) = self.quietly(|this| this.complete(&definition, left_out, measure.at)) else { continue };
             let arguments = bound.into_iter().map(|bound| (bound.name, bound.value)).collect();
             let env = Env::within(&Env::top(definition.file), arguments);
-            let label = matches!(target.kind, TypeKind::Named(..));
+            let label = matches!(target.kind, TypeKind::Named(..) | TypeKind::Of { .. });
             let field = targets
                 .iter()
-                .filter(|(_, field)| field.is_label() == label)
+                .filter(|(_, field)| field.classes.is_some() == label)
                 .find(|(_, field)| self.fit_together((given, stream), (target, field), &env));
             fitting.extend(field.map(|(field, _)| (name, field.clone())));
         }

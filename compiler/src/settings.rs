@@ -83,6 +83,11 @@ impl<'t> Settings<'t> {
         self.others.get(name)
     }
 
+    /// Whether nothing is set or changed.
+    pub fn is_empty(&self) -> bool {
+        self.model.is_none() && self.others.is_empty() && self.changes.is_empty() && !self.model_is_misspelt
+    }
+
     /// The changes to `data` or `train`, the later ones over the earlier ones.
     pub fn changes(&self, of: &str) -> Vec<Change<'t>> {
         self.changes.iter().filter(|change| change.of == of).cloned().collect()
@@ -189,7 +194,13 @@ impl Elaborator<'_> {
                         whole_at,
                         "set again here",
                     )
-                    .also(first, "first set here"),
+                    .also(first, "first set here")
+                    .help(match name {
+                        "model" => {
+                            "keep one of them; a second model of the same experiment is a `variant NAME { model = … }`"
+                        }
+                        _ => "keep one of them",
+                    }),
                 );
                 continue;
             }
@@ -247,6 +258,23 @@ impl Elaborator<'_> {
                 }
             }
         }
+    }
+
+    /// Says of a file that only defines parts how to get at a model.
+    pub(crate) fn say_what_the_parts_are_for(&mut self, tree: &File) {
+        let names: Vec<&str> =
+            tree.items.iter().filter_map(|item| library::declared(&item.kind)).map(|name| name.text.as_str()).collect();
+        let shown = names.iter().take(6).copied().collect::<Vec<_>>().join("`, `");
+        let more = if names.len() > 6 { format!(" and {} more", names.len() - 6) } else { String::new() };
+        let Some(missing) = self.diagnostics.iter_mut().find(|diagnostic| diagnostic.code == Code::NoModel) else {
+            return;
+        };
+        missing.suggestions.clear();
+        let first = names.iter().find(|name| !library::is_private(name)).copied().unwrap_or("…");
+        *missing = missing
+            .clone()
+            .note(format!("it holds parts for other files: `{shown}`{more}"))
+            .help(format!("a spec beside it has the model, and uses them: `use \"./….lmv\" {{ {first} }}`"));
     }
 
     /// Says of a spec without a model which of the files that it imports names from has one.

@@ -71,14 +71,20 @@ impl Sources {
             byte -= 1;
         }
         let before = &text[..byte];
-        let start = before.rfind('\n').map_or(0, |i| i + 1);
+        // The mark at the start of a file is seen by nobody.
+        let start = before.rfind('\n').map_or(mark(text).min(byte), |i| i + 1);
         (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
     }
 }
 
+/// The length of the byte order mark at the start of a text, if there is one.
+pub(crate) fn mark(text: &str) -> usize {
+    if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 }
+}
+
 /// The byte at which a first line can be put into a file: behind its `//!` lines.
 pub(crate) fn top_of(text: &str) -> usize {
-    let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let mark = mark(text);
     let mut top = mark;
     let mut end = mark;
     for line in text[mark..].split_inclusive('\n') {

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Label};
 use crate::elaborate::{Elaborator, Place};
 use crate::library::is_private;
 use crate::settings::Trees;
-use crate::source::{FileId, Origin};
+use crate::source::{FileId, Origin, Sources};
 use crate::value::{Env, EnvRef, Scope, Value};
 
 /// More members than this are refused: a family is a sweep that somebody means to run.
@@ -29,6 +29,13 @@ pub(crate) struct Variant<'t> {
     pub at: Origin,
     /// All of it.
     whole: Origin,
+}
+
+impl Variant<'_> {
+    /// Whether a place lies in it.
+    fn holds(&self, at: Origin) -> bool {
+        holds(self.whole, at)
+    }
 }
 
 /// A `variant` item.
@@ -104,7 +111,8 @@ impl Elaborator<'_> {
                         declared.at(),
                         "defined again here",
                     )
-                    .also(first, "first defined here"),
+                    .also(first, "first defined here")
+                    .help("give one of them another name, or remove it"),
                 );
                 continue;
             }
@@ -242,29 +250,77 @@ impl Findings {
         self.found.len()
     }
 
-    /// All of them, each saying which variants it is in.
-    pub fn told(self, variants: &[Variant<'_>]) -> Vec<Diagnostic> {
-        let mut told = Vec::new();
+    /// All of them, each saying which variants it is in. What several variants have against one place outside of them, as
+    /// a model of each against the data of the spec, is told once.
+    pub fn told(self, variants: &[Variant<'_>], sources: &Sources) -> Vec<Diagnostic> {
+        let mut told: Vec<Told> = Vec::new();
         for (mut diagnostic, inside) in self.found.into_iter().zip(self.variants) {
-            if let Some(first) = inside.first().and_then(|first| variants.get(*first)) {
-                let primary = diagnostic.labels.first().map(|label| label.origin);
-                let within = |at: Origin| {
-                    at.file == first.whole.file
-                        && first.whole.span.start <= at.span.start
-                        && at.span.end <= first.whole.span.end
-                };
-                if !primary.is_some_and(within) {
+            let primary = diagnostic.labels.first().map(|label| label.origin);
+            let first = inside.first().and_then(|first| variants.get(*first));
+            let own = match (first, primary) {
+                (Some(first), Some(primary)) if first.holds(primary) => Some((first, primary)),
+                _ => None,
+            };
+            if let Some((variant, at)) = own
+                && let Some(same) = told.iter_mut().find(|same| same.is_the_same(&diagnostic, variant, sources))
+            {
+                same.again.push((variant.name.clone(), at));
+                continue;
+            }
+            if let Some(first) = first {
+                if own.is_none() {
                     let message = "with what this variant sets".to_owned();
                     diagnostic.labels.push(Label { origin: first.at, message, primary: false });
                 }
-                if first.family.is_some() || inside.len() > 1 || !primary.is_some_and(within) {
+                if first.family.is_some() || inside.len() > 1 || own.is_none() {
                     diagnostic.notes.push(which(&inside, first, variants));
                 }
             }
-            told.push(diagnostic);
+            told.push(Told { diagnostic, variant: own.map(|(variant, _)| variant.whole), again: Vec::new() });
         }
-        told
+        told.into_iter().map(|told| told.with_the_others(sources)).collect()
     }
+}
+
+/// A mistake, and where else the same is told.
+struct Told {
+    diagnostic: Diagnostic,
+    /// All of the variant that it lies in.
+    variant: Option<Origin>,
+    /// Variants that have the same mistake at a place of their own.
+    again: Vec<(String, Origin)>,
+}
+
+impl Told {
+    /// Whether `other`, which lies in `variant`, says the same against the same place outside of both variants.
+    fn is_the_same(&self, other: &Diagnostic, variant: &Variant<'_>, sources: &Sources) -> bool {
+        let outside = |at: Origin| {
+            !sources.get(at.file).library && !variant.holds(at) && !self.variant.is_some_and(|whole| holds(whole, at))
+        };
+        let against =
+            |diagnostic: &Diagnostic, at: Origin| diagnostic.labels.iter().skip(1).any(|label| label.origin == at);
+        let places = || self.diagnostic.labels.iter().skip(1).map(|label| label.origin);
+        (self.diagnostic.code, &self.diagnostic.message) == (other.code, &other.message)
+            && self.variant != Some(variant.whole)
+            && places().any(|at| outside(at) && against(other, at))
+    }
+
+    fn with_the_others(self, sources: &Sources) -> Diagnostic {
+        let place = |(name, at): &(String, Origin)| format!("`{name}` at {}", sources.position(*at));
+        match self.again.as_slice() {
+            [] => self.diagnostic,
+            [only] => self.diagnostic.note(format!("the same in the variant {}", place(only))),
+            several => {
+                let shown: Vec<String> = several.iter().take(3).map(place).collect();
+                let more = if several.len() > 3 { format!(" and {} more", several.len() - 3) } else { String::new() };
+                self.diagnostic.note(format!("the same in the variants {}{more}", shown.join(", ")))
+            }
+        }
+    }
+}
+
+fn holds(whole: Origin, at: Origin) -> bool {
+    at.file == whole.file && whole.span.start <= at.span.start && at.span.end <= whole.span.end
 }
 
 /// `in the variants `layer.30` and `layer.31``.

@@ -20,7 +20,9 @@ pub fn words() -> impl Iterator<Item = Word> {
     })
 }
 
-/// The word, if it is one.
+/// The word, if it is one. A length that varies, `S?`, is explained as `T?` is, and `class(n)` as `class`.
 pub fn find(word: &str) -> Option<Word> {
-    words().find(|known| known.word == word)
+    let bare = word.split('(').next().unwrap_or(word);
+    let varies = bare.len() > 1 && bare.ends_with('?');
+    words().find(|known| known.word == if varies { "T?" } else { bare })
 }

@@ -38,6 +38,7 @@ shows! {
     images_of_another_size: "model = vit_small >> head\ndata = shapes(image = 64)\n";
     heads_that_do_not_divide: "model = vit(d = 384, heads = 5) >> head\n";
     a_misspelt_name: "model = vit_smal >> head\n";
+    a_misspelt_name_behind_a_byte_order_mark: "\u{feff}model = vit_smal >> head\n";
     a_misspelt_argument: "model = vit_small >> linear(384, 384, biass = false) >> head\n";
     a_missing_argument: "model = vit_small >> linear(384) >> head\n";
     a_block_too_far: "model = vit_small >> linear(384, 4096) >> frozen(llama7b.layer[32]) >> linear(4096, 384) >> head\n";

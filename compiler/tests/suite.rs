@@ -2,7 +2,8 @@
 //!
 //! A file holds many cases, each under a line `// --- its name ---`. A comment `//~ E0301 takes [.., 2049]` says that the
 //! line gives an error of that code whose message or first label contains the text behind the code; `//~^` says the
-//! same of the line above, and each further `^` goes one line up. A case without such comments is a right program.
+//! same of the line above, and each further `^` goes one line up. What stands behind ` => ` is in one of its proposals: in
+//! their words, or in what they would write. A case without such comments is a right program.
 //!
 //! A case may have several files: a line `// file: mine.lmv` begins a further one, which the spec can import.
 
@@ -26,6 +27,8 @@ struct Expected {
     shown: usize,
     code: String,
     fragment: String,
+    /// What is to be proposed.
+    proposal: Option<String>,
 }
 
 struct Case {
@@ -71,9 +74,13 @@ fn cases_of(path: &Path) -> Vec<Case> {
                 let up = annotation.chars().take_while(|c| *c == '^').count();
                 let annotation = annotation[up..].trim();
                 let (code, fragment) = annotation.split_once(' ').unwrap_or((annotation, ""));
+                let (fragment, proposal) = match fragment.split_once(" => ") {
+                    Some((fragment, proposal)) => (fragment, Some(proposal.trim().to_owned())),
+                    None => (fragment, None),
+                };
                 let (code, fragment) = (code.to_owned(), fragment.trim().to_owned());
                 let (file, shown) = (part.clone(), index + 1 - up);
-                case.expected.push(Expected { file, line: here - up, shown, code, fragment });
+                case.expected.push(Expected { file, line: here - up, shown, code, fragment, proposal });
             }
             case.text.push_str(line);
             case.text.push('\n');
@@ -101,7 +108,12 @@ fn disagreements(case: &Case) -> Vec<String> {
             let said = diagnostic.message.contains(&expected.fragment) || label.message.contains(&expected.fragment);
             let file = &compiled.sources.get(label.origin.file).name;
             let in_file = expected.file.as_ref().map_or(label.origin.file == compiled.file, |wanted| wanted == file);
-            in_file && expected.line == line && expected.code == code && said
+            let proposed = expected.proposal.as_ref().is_none_or(|wanted| {
+                diagnostic.suggestions.iter().any(|proposal| {
+                    proposal.message.contains(wanted) || proposal.edits.iter().any(|edit| edit.text.contains(wanted))
+                })
+            });
+            in_file && expected.line == line && expected.code == code && said && proposed
         });
         match found {
             Some(index) => drop(wanted.remove(index)),
@@ -109,9 +121,11 @@ fn disagreements(case: &Case) -> Vec<String> {
         }
     }
     for expected in wanted {
-        wrong.push(format!("missing on line {}: {} {}\n", expected.shown, expected.code, expected.fragment));
+        let proposal = expected.proposal.iter().map(|proposal| format!(" => {proposal}")).collect::<String>();
+        let Expected { shown, code, fragment, .. } = expected;
+        wrong.push(format!("missing on line {shown}: {code} {fragment}{proposal}\n"));
     }
-    let something_to_run = compiled.experiment.is_some() || !compiled.variants.is_empty();
+    let something_to_run = compiled.experiment.is_some() || !compiled.variants.is_empty() || compiled.parts.is_some();
     if compiled.experiment.is_some() && !compiled.diagnostics.is_empty()
         || compiled.diagnostics.is_empty() && !something_to_run
     {

@@ -25,5 +25,8 @@ fn the_words_that_begin_items_and_the_words_of_freezing_are_among_them() {
     for word in ["model", "data", "train", "eval", "seed", "let", "layer", "recipe", "llm", "extern", "names"] {
         assert!(find(word).is_some(), "{word}");
     }
+    for word in [">>", "..", "T?", "S?", "mask", "class", "class(n)", "of", "tuple", "tap", "signature", "for"] {
+        assert!(find(word).is_some(), "{word}");
+    }
     assert!(find("vit_small").is_none());
 }

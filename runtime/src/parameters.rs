@@ -92,9 +92,14 @@ struct Sources<'a> {
 impl Sources<'_> {
     fn open(&mut self, name: &str) -> Result<&Checkpoint> {
         if !self.open.contains_key(name) {
-            let path = self.places.weights.resolve(name)?;
-            let checkpoint = Checkpoint::open(&path)?;
-            self.notes.extend(checkpoint.notes().map(|note| format!("{}: {note}", path.display())));
+            // What the user says of a name goes before what the program has.
+            let built_in = self.places.weights.is_built_in(name).then(|| Checkpoint::built_in(name)).flatten();
+            let checkpoint = match built_in {
+                Some(checkpoint) => checkpoint?,
+                None => Checkpoint::open(self.places.weights.resolve(name)?)?,
+            };
+            let path = checkpoint.path().display();
+            self.notes.extend(checkpoint.notes().map(|note| format!("{path}: {note}")));
             self.open.insert(name.to_owned(), checkpoint);
         }
         Ok(&self.open[name])

@@ -9,7 +9,7 @@ use super::eval::is_stream;
 use super::matching::{Bindings, as_value};
 use super::node::width_of;
 use super::signature::{Fit, Use};
-use super::{Elaborator, Fill, MOST_NODES, Place};
+use super::{Elaborator, Fill, Kind, MOST_NODES, Place};
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::graph::Stream;
@@ -77,12 +77,14 @@ impl Elaborator<'_> {
                 Diagnostic::error(Code::NotALayer, "which block of the language model?", at, "no block is picked")
                     .help(format!("its last block is `{}.layer[{}]`", llm.name, llm.layers - 1)),
             ),
-            other => self.report(Diagnostic::error(
-                Code::NotALayer,
-                "a layer is expected here",
-                at,
-                format!("this is {}", other.kind()),
-            )),
+            other => {
+                let what = format!("this is {}", other.kind());
+                let diagnostic = Diagnostic::error(Code::NotALayer, "a layer is expected here", at, what);
+                self.report(match other {
+                    Value::List(_) => diagnostic.help("layers one after the other are a pipe: `a >> b`"),
+                    _ => diagnostic.help("a step is a layer, as `gelu` or `linear(384, 384)`"),
+                })
+            }
         }
     }
 
@@ -346,7 +348,7 @@ impl Elaborator<'_> {
     pub(super) fn body(&mut self, body: &Block, input: Value, env: EnvRef, scope: &ScopeRef) -> Value {
         let file = env.file;
         let place = Place { env, scope: scope.clone() };
-        let value = self.block(body, &place);
+        let value = self.block_for(Some(Kind::Layer), body, &place);
         if is_stream(&value) || matches!(value, Value::Error) {
             return value;
         }

@@ -110,7 +110,12 @@ impl Elaborator<'_> {
                 if let Some(first) = earlier.written {
                     diagnostic = diagnostic.also(first, "first given here");
                 }
-                self.report(diagnostic);
+                let by_place = args.get(slot).is_some_and(|first| first.name.is_none()) && arg.name.is_some();
+                let help = match by_place {
+                    true => format!("what stands in place {} is `{}` already: keep one of them", slot + 1, known[slot]),
+                    false => "keep one of them".to_owned(),
+                };
+                self.report(diagnostic.help(help));
                 sound = false;
                 continue;
             }

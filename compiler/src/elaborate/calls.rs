@@ -64,6 +64,10 @@ impl Elaborator<'_> {
                         let index = self.sources.text(Origin { file: at.file, span: value.span });
                         diagnostic.fix("a block is picked in brackets", at, format!("{}.layer[{index}]", llm.name))
                     }
+                    (Value::Layer(_), [Arg { name: None, value }]) => {
+                        let flows = self.sources.text(Origin { file: at.file, span: value.span });
+                        diagnostic.help(format!("a call configures a layer, a pipe applies it: `{flows} >> {layer}`"))
+                    }
                     _ => diagnostic.note("a call configures a layer; a pipe applies it: `x >> f(384)`"),
                 })
             }

@@ -193,6 +193,11 @@ impl Elaborator<'_> {
 
     /// Evaluates a block: its `let` lines in order, then its result. Streams that a `let` names become taps.
     pub(crate) fn block(&mut self, block: &Block, place: &Place) -> Value {
+        self.block_for(None, block, place)
+    }
+
+    /// The same where something is wanted of the result.
+    pub(super) fn block_for(&mut self, wanted: Option<Kind>, block: &Block, place: &Place) -> Value {
         let mut place = place.clone();
         for line in &block.lets {
             let value = self.eval(&line.value, &place);
@@ -216,6 +221,7 @@ impl Elaborator<'_> {
             let names = line.names.iter().map(|name| name.text.clone()).zip(values).collect();
             place.env = Env::within(&place.env, names);
         }
+        wanted.into_iter().for_each(|kind| self.want(kind, &block.result, place.env.file));
         self.eval(&block.result, &place)
     }
 
@@ -630,7 +636,9 @@ fn at_step(value: Value, at: Origin) -> Value {
         Value::Definition(definition) if definition.sort() == "layer" => {
             Layer::configured(LayerKind::Pipe(vec![Value::Definition(definition)]), at)
         }
-        llm @ (Value::Llm(_) | Value::LlmLayers(_)) => Layer::configured(LayerKind::Pipe(vec![llm]), at),
+        other @ (Value::Llm(_) | Value::LlmLayers(_) | Value::Config(_) | Value::List(_) | Value::Range(..)) => {
+            Layer::configured(LayerKind::Pipe(vec![other]), at)
+        }
         other => other,
     }
 }

@@ -174,7 +174,11 @@ impl Elaborator<'_> {
         let goes_on = source.get(at.span.end..).is_some_and(|rest| rest.trim_start().starts_with(['+', '-', '*', '/']));
         let within = |pipe: String| if goes_on { format!("({pipe})") } else { pipe };
         let (left, right) = (text(a.1), text(b.1));
+        let piped_on = source.get(at.span.end..).is_some_and(|rest| rest.trim_start().starts_with(">>"));
         match (a.0, b.0, of_two) {
+            (Value::Stream(_), layer, Some("add")) if is_layer(layer) && piped_on => diagnostic.help(format!(
+                "`+` binds closer than `>>`; what steps make of a stream is added to it by `{left} >> residual({right} >> …)`"
+            )),
             (Value::Stream(_), Value::Stream(_), Some(layer)) => diagnostic.replace(
                 "of two streams it is a layer that takes both",
                 at,

@@ -46,6 +46,8 @@ pub(crate) struct Mismatch {
     pub unbound: bool,
     /// What to do, where that is evident.
     pub help: Option<String>,
+    /// For a disagreement in one dim alone that a name stands for: the name, and what it would have to be.
+    pub named: Option<(String, i64)>,
 }
 
 /// A type that is one tensor: its dims, and of how many classes it holds numbers.
@@ -122,7 +124,7 @@ impl Elaborator<'_> {
                 (format!("the stream holds numbers of {found} classes, which are names and not quantities"), Some(help))
             }
         };
-        Some(Err(Mismatch { expected, notes: vec![note], last: None, unbound: false, help }))
+        Some(Err(Mismatch { expected, notes: vec![note], last: None, unbound: false, help, named: None }))
     }
 
     /// Matches like [`Self::match_tensor`] where `..` stands for as many dims as `rest` has: another number of dims is told
@@ -142,7 +144,14 @@ impl Elaborator<'_> {
             let expected = self.describe(dims, &bound, Told { dims: 0, rest: true }, env)?;
             let plural = if takes == 1 { "" } else { "s" };
             let note = format!("it takes {takes} dim{plural} per sample, and the stream has {}", stream.shape.0.len());
-            return Some(Err(Mismatch { expected, notes: vec![note], last: None, unbound: true, help: None }));
+            return Some(Err(Mismatch {
+                expected,
+                notes: vec![note],
+                last: None,
+                unbound: true,
+                help: None,
+                named: None,
+            }));
         }
         self.match_tensor(ty, stream, bindings, env)
     }
@@ -165,10 +174,17 @@ impl Elaborator<'_> {
             let plural = if fixed == 1 { "" } else { "s" };
             let least = if has_rest { "at least " } else { "" };
             let note = format!("it takes {least}{fixed} dim{plural} per sample, and the stream has {}", dims.len());
-            return Some(Err(Mismatch { expected, notes: vec![note], last: None, unbound: true, help: None }));
+            return Some(Err(Mismatch {
+                expected,
+                notes: vec![note],
+                last: None,
+                unbound: true,
+                help: None,
+                named: None,
+            }));
         }
         let mut wrong = Vec::new();
-        let mut last = None;
+        let (mut last, mut named) = (None, None);
         let mut at = 0;
         for (index, dim) in pattern.iter().enumerate() {
             let found = match dim {
@@ -216,6 +232,10 @@ impl Elaborator<'_> {
                 if index + 1 == pattern.len() {
                     last = expected.known();
                 }
+                named = match dim {
+                    DimExpr::Expr(Expr { kind: ExprKind::Name(name), .. }) => found.known().map(|n| (name.clone(), n)),
+                    _ => None,
+                };
             }
         }
         if wrong.is_empty() {
@@ -223,7 +243,14 @@ impl Elaborator<'_> {
         }
         let only_last = wrong.len() == 1;
         let expected = self.describe(pattern, bindings, told, env)?;
-        Some(Err(Mismatch { expected, notes: wrong, last: last.filter(|_| only_last), unbound: false, help: None }))
+        Some(Err(Mismatch {
+            expected,
+            notes: wrong,
+            last: last.filter(|_| only_last),
+            unbound: false,
+            help: None,
+            named: named.filter(|_| only_last),
+        }))
     }
 
     /// What the type of one tensor stands for once its names are bound. `None` is a mistake that was reported.
@@ -416,13 +443,16 @@ impl Elaborator<'_> {
                     ExprKind::Name(name) => format!("`{name}` is a dim, and a dim is a whole number"),
                     _ => "a dim is a whole number".to_owned(),
                 };
-                let what = match &other {
-                    Value::Config(value @ (Config::Float(_) | Config::Str(_))) => {
-                        format!("{value} is {}", other.kind())
+                let (what, note) = match &other {
+                    Value::Config(Config::Float(x)) => {
+                        let note = "a number with a point stays one in arithmetic: write `4`, not `4.0`";
+                        (format!("{x:?} is no whole number"), (x.fract() == 0.0).then_some(note))
                     }
-                    _ => format!("this is {}", other.kind()),
+                    Value::Config(value @ Config::Str(_)) => (format!("{value} is {}", other.kind()), None),
+                    _ => (format!("this is {}", other.kind()), None),
                 };
-                self.report(Diagnostic::error(Code::WrongType, message, at, what));
+                let diagnostic = Diagnostic::error(Code::WrongType, message, at, what);
+                self.report(note.into_iter().fold(diagnostic, Diagnostic::help));
                 None
             }
         }

@@ -39,6 +39,15 @@ impl Elaborator<'_> {
         let Some(inputs) = streams_in_order(pattern, &input) else { return Value::Error };
         let mut arguments = BTreeMap::new();
         for bound in bound {
+            if let Value::Tuple(items) = &bound.value {
+                let message = format!("`{}` of `{}` is one value", bound.name, definition.name);
+                let label = format!("these are {}", items.len());
+                return self.report(
+                    Diagnostic::error(Code::WrongType, message, bound.written.unwrap_or(at), label)
+                        .also(definition.origin(), "declared here")
+                        .help("give one of them; a tuple is for streams and layers side by side"),
+                );
+            }
             let Some(value) = self.settled(bound.value.clone(), bound.written.unwrap_or(at)) else {
                 return Value::Error;
             };

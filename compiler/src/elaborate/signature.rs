@@ -9,7 +9,7 @@ use super::matching::{Bindings, Mismatch, tensor};
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::graph::StreamId;
-use crate::shape::Dim;
+use crate::shape::{Dim, Shape};
 use crate::source::Origin;
 use crate::value::{Bound, Definition, EnvRef, Made, StreamValue, Value};
 
@@ -133,6 +133,12 @@ impl Elaborator<'_> {
             "these layers do not fit together".to_owned()
         };
         let shape = self.graph.shape(stream.id).clone();
+        let turned = shape.0.len() >= 2 && {
+            let mut dims = shape.0.clone();
+            let last = dims.len() - 1;
+            dims.swap(last, last - 1);
+            dims[last] != dims[last - 1] && Shape(dims).to_string() == mismatch.expected
+        };
         let gives = self.graph.streams[stream.id.0].to_string();
         let mut diagnostic = Diagnostic::error(Code::Shape, message, at, format!("takes {}", mismatch.expected));
         if stream.made.origin != at {
@@ -146,6 +152,11 @@ impl Elaborator<'_> {
         if let Some(help) = mismatch.help {
             diagnostic = diagnostic.help(help);
         }
+        if turned {
+            diagnostic = diagnostic.help("the last two dims are the other way round: `>> transpose` turns them");
+        } else if self.frames.last().is_some_and(|frame| frame.name == "residual") {
+            diagnostic = diagnostic.help("`residual(f)` adds what `f` gives to what it takes: `f` must keep the shape");
+        }
         let user = |origin: &Origin| !self.sources.get(origin.file).library;
         // Whichever of the two numbers stands in the user's file can be changed; the layer before is tried first.
         let before = stream.made.width;
@@ -155,6 +166,13 @@ impl Elaborator<'_> {
             .and_then(|bound| bound.written);
         let found = shape.0.last().and_then(Dim::known);
         let (before, here) = (before.filter(user), here.filter(user));
+        // Another argument than a width, as the number of tokens.
+        let named_here = mismatch.named.filter(|_| definition.name != "linear" && mismatch.last.is_none()).and_then(
+            |(name, found)| {
+                let written = bound.iter().find(|bound| bound.name == name)?.written.filter(user)?;
+                Some((name, found, written))
+            },
+        );
         // Where both could be changed, or what stands there is no plain number, it is for the user to say.
         let evident = |at: Origin| before.is_some() != here.is_some() && self.sources.text(at).parse::<i64>().is_ok();
         match (before, here, mismatch.last, found) {
@@ -169,6 +187,11 @@ impl Elaborator<'_> {
             (Some(before), _, Some(last), _) => {
                 let message = format!("make the layer before it {last} wide");
                 diagnostic = diagnostic.propose(message, before, last.to_string(), evident(before));
+            }
+            (None, None, ..) if named_here.is_some() => {
+                if let Some((name, found, written)) = named_here {
+                    diagnostic = diagnostic.replace(format!("make `{name}` {found}"), written, found.to_string());
+                }
             }
             (None, None, Some(last), Some(found)) if user(&at) && user(&stream.made.origin) && !stream.made.input => {
                 let after = Origin {
@@ -267,7 +290,9 @@ impl Elaborator<'_> {
                     for note in mismatch.notes {
                         diagnostic = diagnostic.note(note.replace("it takes", "the signature says"));
                     }
-                    self.report(diagnostic);
+                    self.report(
+                        diagnostic.help("let the body end in what the signature says, or write there what it gives"),
+                    );
                     return false;
                 }
             }

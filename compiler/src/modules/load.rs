@@ -111,7 +111,8 @@ impl Loader<'_> {
                         definition.origin(),
                         "defined again here",
                     )
-                    .also(first, "first defined here"),
+                    .also(first, "first defined here")
+                    .help("give one of them another name, or remove it"),
                 );
                 continue;
             }
@@ -414,7 +415,9 @@ impl Loader<'_> {
             };
             match near {
                 Some(near) => diagnostic.replace(format!("did you mean `{near}`?"), at, format!("\"{folder}{near}\"")),
-                None => diagnostic.note(format!("it was looked for at {path}")),
+                None => diagnostic
+                    .note(format!("it was looked for at {path}"))
+                    .help("a path begins in the folder of the file that imports: `./` there, `../` one folder up"),
             }
         };
         match why {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::built_in;
 use super::dtype::{TensorBytes, TensorInfo};
 use super::file::{WeightFile, shown};
 use super::layout::{Kind, Layout, file_name, is_consolidated};
@@ -127,6 +128,22 @@ impl Checkpoint {
         };
         let meta = layout.meta || has_meta_names(&tensors);
         Ok(Self { path: path.to_path_buf(), config: layout.config, meta, shards, tensors })
+    }
+
+    /// The checkpoint of this name that is part of the program, if there is one.
+    ///
+    /// # Errors
+    /// It is damaged, which a test rules out.
+    pub fn built_in(name: &str) -> Option<Result<Self>> {
+        let bytes = built_in::file(name)?;
+        let path = PathBuf::from(format!("{name} (part of lmvc)"));
+        let file = SafetensorsFile::open(WeightFile::built_in(&path.to_string_lossy(), bytes));
+        let opened = file.and_then(|file| {
+            let shards = vec![Shard { file: Ok(Container::Safetensors(file)), path: path.clone() }];
+            let tensors = whole(&shards[0])?;
+            Ok(Self { path, config: None, meta: false, shards, tensors })
+        });
+        Some(opened)
     }
 
     /// The path it was opened at.

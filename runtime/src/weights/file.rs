@@ -11,15 +11,26 @@ use std::sync::Arc;
 
 use crate::error::{Failure, Result};
 
-/// An open file with the length it had when it was opened.
+/// An open file with the length it had when it was opened, or one that is part of the program.
 #[derive(Debug)]
 pub(super) struct WeightFile {
-    file: File,
+    place: Place,
     path: PathBuf,
     len: u64,
 }
 
+#[derive(Debug)]
+enum Place {
+    Disk(File),
+    Program(&'static [u8]),
+}
+
 impl WeightFile {
+    /// Bytes that are part of the program, under the name that messages have for them.
+    pub(super) fn built_in(name: &str, bytes: &'static [u8]) -> Arc<Self> {
+        Arc::new(Self { place: Place::Program(bytes), path: PathBuf::from(name), len: bytes.len() as u64 })
+    }
+
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
         let cannot = |e: io::Error| Failure::at(path, format!("cannot be opened: {e}"));
         let file = File::open(path).map_err(cannot)?;
@@ -27,7 +38,7 @@ impl WeightFile {
         if !meta.is_file() {
             return Err(Failure::at(path, "is not a file, and a file of weights was expected"));
         }
-        Ok(Arc::new(Self { file, path: path.to_path_buf(), len: meta.len() }))
+        Ok(Arc::new(Self { place: Place::Disk(file), path: path.to_path_buf(), len: meta.len() }))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -86,15 +97,27 @@ impl WeightFile {
         self.bytes(0, usize::try_from(self.len).unwrap_or(usize::MAX).min(len))
     }
 
-    #[cfg(unix)]
     fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.file, to, offset)
+        match &self.place {
+            Place::Disk(file) => read_at(file, offset, to),
+            Place::Program(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let len = to.len().min(bytes.len() - from);
+                to[..len].copy_from_slice(&bytes[from..][..len]);
+                Ok(len)
+            }
+        }
     }
+}
 
-    #[cfg(windows)]
-    fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(&self.file, to, offset)
-    }
+#[cfg(unix)]
+fn read_at(file: &File, offset: u64, to: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, to, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, offset: u64, to: &mut [u8]) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, to, offset)
 }
 
 /// `len` zeros, or a failure where the machine has no room for them. They take no memory before they are written to, so

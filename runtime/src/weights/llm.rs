@@ -316,7 +316,7 @@ fn check_kind(config: &Value, path: &Path, name: &str, sizes: &LlmSizes) -> Resu
 fn check_frequencies(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Result<()> {
     let found = checkpoint.names().find(|name| name.ends_with("rope.freqs") || name.ends_with("rotary_emb.inv_freq"));
     let Some((found, info)) = found.and_then(|found| Some((found, checkpoint.info(found)?))) else { return Ok(()) };
-    let width = if sizes.heads == 0 { 0 } else { sizes.dim / sizes.heads };
+    let width = sizes.dim.checked_div(sizes.heads).unwrap_or(0);
     match info.shape[..] {
         [pairs] if sizes.family == "llama" && Some(width) != pairs.checked_mul(2) => Err(Failure::at(
             checkpoint.path(),

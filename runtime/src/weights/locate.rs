@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::built_in;
 use crate::error::{Failure, Result};
 
 /// What is being located.
@@ -115,6 +116,11 @@ impl Locations {
     pub fn names(&self) -> BTreeSet<&str> {
         let toml = self.toml.iter().flat_map(|(_, section)| section.keys());
         toml.chain(self.flags.keys()).map(String::as_str).collect()
+    }
+
+    /// Whether these are weights that come with the program, and nothing says where others of that name are.
+    pub fn is_built_in(&self, name: &str) -> bool {
+        self.kind == LocationKind::Weights && self.source(name).is_none() && built_in::file(name).is_some()
     }
 
     /// Where `name` is said to be and by whom, whether or not something is there.

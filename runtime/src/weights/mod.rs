@@ -15,6 +15,7 @@
 //! is held against the file's length, and what is wrong is said in a [`Failure`](crate::error::Failure) that names the
 //! file.
 
+pub mod built_in;
 pub mod checkpoint;
 pub mod dtype;
 mod file;

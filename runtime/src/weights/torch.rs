@@ -94,7 +94,7 @@ impl TorchFile {
                 )
                 .help(again));
             }
-            let bytes = counted.checked_mul(width as u64).unwrap_or(u64::MAX);
+            let bytes = counted.saturating_mul(width as u64);
             file.holds(at + 8, bytes)?;
             places.insert(key, (at + 8, bytes));
             at += 8 + bytes;

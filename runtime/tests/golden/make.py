@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+import checkpoints
 import encoders
 import language
-import checkpoints
 import layers
 import llm_blocks
 import recipes

@@ -2,7 +2,7 @@
 
     pip download --no-deps --no-binary :all: pythonbible==0.13.1     # the King James Bible, public domain
     curl -LO https://static.crates.io/crates/esaxx-rs/esaxx-rs-0.1.10.crate   # Around the World in 80 Days, Gutenberg #103
-    python prepare.py pythonbible-0.13.1.tar.gz esaxx-rs-0.1.10.crate ROOT
+    python texts.py pythonbible-0.13.1.tar.gz esaxx-rs-0.1.10.crate ROOT
 
 The last twenty-fifth of each text is held back. Needs nothing but Python.
 """
