@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use lmv_runtime::training::atomic_file::write_atomic;
 use toml::de::{DeTable, DeValue};
 
 use crate::context::{Context, Exit, Message};
@@ -52,6 +53,38 @@ impl Config {
             };
         }
         Ok(None)
+    }
+
+    /// One that is not there yet, and says nothing.
+    pub fn new(file: PathBuf) -> Self {
+        Self { file, paths: BTreeMap::new(), weights: BTreeMap::new() }
+    }
+
+    /// Writes into the file where the weights `name` are; everything else in it stays as it is. What keeps it from that is
+    /// told.
+    pub fn write_weights(&self, name: &str, place: &str, context: &Context) -> Result<(), Exit> {
+        let text = match std::fs::read_to_string(&self.file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                let what = format!("{NAME} cannot be read: {error}");
+                context.tell(&Message::error(what).about(self.file.display().to_string()));
+                return Err(Exit::Failed);
+            }
+        };
+        let mut wanted = self.clone();
+        wanted.weights.insert(name.to_owned(), place.to_owned());
+        let edited = with_weights(&text, name, place);
+        // What was edited must say what it said before, and this.
+        let edited =
+            edited.filter(|edited| Self::parse(self.file.clone(), edited.as_bytes()).is_ok_and(|is| is == wanted));
+        let Some(edited) = edited else {
+            let what = format!("the place of `{name}` cannot be put into this file as it is written");
+            let message = Message::error(what).about(self.file.display().to_string());
+            context.tell(&message.help(format!("write under [weights]: {}", entry(name, place))));
+            return Err(Exit::Failed);
+        };
+        write_atomic(&self.file, |out| out.write_all(edited.as_bytes())).map_err(|failure| context.failed(&failure))
     }
 
     fn parse(file: PathBuf, bytes: &[u8]) -> Result<Self, Box<Message>> {
@@ -101,6 +134,35 @@ impl Config {
     }
 }
 
+/// `name = "place"`.
+fn entry(name: &str, place: &str) -> String {
+    // A bare key of TOML has letters, digits, `_` and `-`.
+    let bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    format!("{} = {}", if bare { name.to_owned() } else { quoted(name) }, quoted(place))
+}
+
+/// `text` with that entry in its table of weights, in place of one of that name or behind the others.
+fn with_weights(text: &str, name: &str, place: &str) -> Option<String> {
+    let root = DeTable::parse(text).ok()?;
+    let mut edited = text.to_owned();
+    let Some((head, table)) = root.get_ref().iter().find(|(key, _)| key.get_ref() == "weights") else {
+        if !edited.is_empty() {
+            edited += if edited.ends_with('\n') { "\n" } else { "\n\n" };
+        }
+        return Some(edited + "[weights]\n" + &entry(name, place) + "\n");
+    };
+    let DeValue::Table(entries) = table.get_ref() else { return None };
+    if let Some((_, value)) = entries.iter().find(|(key, _)| key.get_ref() == name) {
+        edited.replace_range(value.span(), &toml::Value::String(place.to_owned()).to_string());
+        return Some(edited);
+    }
+    let last = entries.iter().map(|(_, value)| value.span().end).max().unwrap_or(head.span().end);
+    let line_end = text.get(last..)?.find('\n').map_or(text.len(), |at| last + at);
+    edited.insert_str(line_end, &format!("\n{}", entry(name, place)));
+    Some(edited)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +181,27 @@ mod tests {
             r#"{"imagenet": "/data"} {"llama7b": "w"}"#
         );
         assert_eq!(said(""), "{} {}");
+    }
+
+    #[test]
+    fn an_entry_is_put_in_and_the_rest_stays() {
+        let put = |text: &str| with_weights(text, "b", "/new").expect("a table that can be edited");
+        assert_eq!(put(""), "[weights]\nb = \"/new\"\n");
+        assert_eq!(put("[paths]\na = \"/b\""), "[paths]\na = \"/b\"\n\n[weights]\nb = \"/new\"\n");
+        assert_eq!(put("[weights] # mine\n\n[paths]\n"), "[weights] # mine\nb = \"/new\"\n\n[paths]\n");
+        assert_eq!(
+            put("# above\n[weights]\na = '/x' # why\n# below\n\n[paths]\nb = 'y'\n"),
+            "# above\n[weights]\na = '/x' # why\nb = \"/new\"\n# below\n\n[paths]\nb = 'y'\n"
+        );
+        assert_eq!(put("[weights]\nb = '/old' # kept\na = 'x'"), "[weights]\nb = \"/new\" # kept\na = 'x'");
+        assert_eq!(entry("my set", "C:\\x"), "\"my set\" = 'C:\\x'");
+        // Edited it would be no longer what it was: whoever calls looks at that.
+        let inline = "weights = { a = 'x' }\n[paths]\n";
+        assert!(
+            with_weights(inline, "b", "/new").is_none_or(
+                |text| Config::parse(NAME.into(), text.as_bytes()).is_err() || !said(&text).contains("/new")
+            )
+        );
     }
 
     #[test]

@@ -176,6 +176,11 @@ impl Message {
         Self { severity: Severity::Warning, ..Self::error(text) }
     }
 
+    /// The same as a warning.
+    pub fn into_warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
     /// The same about a file.
     pub fn about(mut self, file: impl Into<String>) -> Self {
         self.file = Some(file.into());

@@ -7,13 +7,14 @@ use lmv_runtime::error::Failure;
 use lmv_runtime::evaluation::{Evaluation, Measured};
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
-use lmv_runtime::runnable::{self, Purpose};
+use lmv_runtime::runnable;
 use lmv_runtime::training::lock;
 
 use crate::context::{Context, Exit, Message, MessageFormat};
 use crate::device::Device;
 use crate::locate::Locate;
 use crate::progress::{Progress, by_name, measured};
+use crate::proof::{Locked, Purpose, Subject};
 use crate::spec::{self, Checked, Set, Variant};
 
 /// Evaluate everything in a spec's `eval`
@@ -30,6 +31,8 @@ pub struct Args {
     device: Device,
     #[command(flatten)]
     locate: Locate,
+    #[command(flatten)]
+    locked: Locked,
     #[command(flatten)]
     set: Set,
 }
@@ -60,9 +63,12 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         context.tell(&message.help("list what is measured, for example `eval = [top1]`"));
         return Err(Exit::WrongSpec);
     }
-    runnable::check(&spec.experiment, Purpose::Evaluation).map_err(|failure| context.failed(&failure))?;
+    runnable::check(&spec.experiment, runnable::Purpose::Evaluation).map_err(|failure| context.failed(&failure))?;
     existing(&args.checkpoint, context)?;
     let places = args.locate.places(&args.spec, &spec.experiment, context)?;
+    let (variant, purpose) = (variant.variant.as_deref(), Purpose::Trained);
+    let subject = Subject { spec: &args.spec, variant, experiment: &spec.experiment, places: &places, purpose };
+    args.locked.hold(&subject, context)?;
     let job = Job { spec: &spec, checkpoint: &args.checkpoint, places: &places, device: args.device.device };
     let mut progress = Progress::new(context);
     let done = evaluate(&job, &mut progress);

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use lmv_runtime::device;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::generation::{Generation, vocabulary};
-use lmv_runtime::runnable::{self, Purpose};
+use lmv_runtime::runnable;
 
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::locate::LocateWeights;
 use crate::progress::Progress;
+use crate::proof::{Locked, Purpose, Subject};
 use crate::spec::{self, Variant};
 
 /// A language model of bytes knows so many tokens.
@@ -39,6 +40,8 @@ pub struct Args {
     device: Device,
     #[command(flatten)]
     weights: LocateWeights,
+    #[command(flatten)]
+    locked: Locked,
 }
 
 /// Writes the text and what follows it.
@@ -49,7 +52,7 @@ pub fn run(args: &Args, context: &Context) -> Exit {
 fn generate(args: &Args, context: &Context) -> Result<(), Exit> {
     let (variant, set) = spec::of_run(args.checkpoint.as_deref(), &args.variant, &[]);
     let spec = spec::checked(&args.spec, &variant, &set, context)?;
-    runnable::check(&spec.experiment, Purpose::Inference).map_err(|failure| context.failed(&failure))?;
+    runnable::check(&spec.experiment, runnable::Purpose::Inference).map_err(|failure| context.failed(&failure))?;
     let known =
         vocabulary(&spec.experiment.graph).map_err(|failure| context.wrong_command(&Message::from(&failure)))?;
     if let Some(checkpoint) = &args.checkpoint {
@@ -68,6 +71,10 @@ fn generate(args: &Args, context: &Context) -> Result<(), Exit> {
         }
     };
     let places = args.weights.places(&args.spec, &spec.experiment, context)?;
+    let purpose = if args.checkpoint.is_some() { Purpose::Trained } else { Purpose::Running };
+    let variant = variant.variant.as_deref();
+    let subject = Subject { spec: &args.spec, variant, experiment: &spec.experiment, places: &places, purpose };
+    args.locked.hold(&subject, context)?;
     let mut progress = Progress::new(context);
     let (device, remark) = device::settle(args.device.device).map_err(|failure| context.failed(&failure))?;
     remark.into_iter().for_each(|text| progress.event(Event::Note(text)));

@@ -8,12 +8,13 @@ use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::inference::Inference;
 use lmv_runtime::network::find_tap;
 use lmv_runtime::places::Places;
-use lmv_runtime::runnable::{self, Purpose};
+use lmv_runtime::runnable;
 
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::locate::LocateWeights;
 use crate::progress::Progress;
+use crate::proof::{Locked, Purpose, Subject};
 use crate::spec::{self, Checked, Variant};
 
 /// Run a model on tensors in a file
@@ -42,6 +43,8 @@ pub struct Args {
     device: Device,
     #[command(flatten)]
     weights: LocateWeights,
+    #[command(flatten)]
+    locked: Locked,
 }
 
 /// An inference as the command line asks for it.
@@ -70,7 +73,7 @@ pub fn run(args: &Args, context: &Context) -> Exit {
 fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let (variant, set) = spec::of_run(args.checkpoint.as_deref(), &args.variant, &[]);
     let spec = spec::checked(&args.spec, &variant, &set, context)?;
-    runnable::check(&spec.experiment, Purpose::Inference).map_err(|failure| context.failed(&failure))?;
+    runnable::check(&spec.experiment, runnable::Purpose::Inference).map_err(|failure| context.failed(&failure))?;
     for tap in &args.tap {
         if let Err(failure) = find_tap(&spec.experiment.graph.taps, tap) {
             return Err(context.wrong_command(&Message::from(&failure)));
@@ -84,6 +87,10 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         crate::eval::existing(checkpoint, context)?;
     }
     let places = args.weights.places(&args.spec, &spec.experiment, context)?;
+    let purpose = if args.checkpoint.is_some() { Purpose::Trained } else { Purpose::Running };
+    let variant = variant.variant.as_deref();
+    let subject = Subject { spec: &args.spec, variant, experiment: &spec.experiment, places: &places, purpose };
+    args.locked.hold(&subject, context)?;
     let job = Job {
         spec: &spec,
         input: &args.input,

@@ -21,11 +21,13 @@ mod locate;
 mod memory;
 mod new;
 mod progress;
+mod proof;
 mod rewrite;
 mod show;
 mod spec;
 mod train;
 mod units;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -56,6 +58,7 @@ enum Command {
     Infer(infer::Args),
     Generate(generate::Args),
     Data(data::Args),
+    Weights(weights::Args),
     Build(build::Args),
     Explain(explain::Args),
     New(new::Args),
@@ -93,6 +96,7 @@ fn run() -> Exit {
         Command::Infer(args) => infer::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Data(args) => data::run(args, &context),
+        Command::Weights(args) => weights::run(args, &context),
         Command::Build(args) => build::run(args, &context),
         Command::Explain(args) => explain::run(args, &context),
         Command::New(args) => new::run(args, &context),

@@ -11,7 +11,7 @@ use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
-use lmv_runtime::runnable::{self, Purpose};
+use lmv_runtime::runnable;
 use lmv_runtime::training::atomic_file::write_atomic;
 use lmv_runtime::training::engine::{Outcome, Training};
 use lmv_runtime::training::lock::{self, Lock};
@@ -23,6 +23,7 @@ use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::locate::{self, Locate};
 use crate::progress::{Progress, by_name, measured};
+use crate::proof::{Locked, Purpose, Subject};
 use crate::spec::{self, Checked, Override, Set, Variant};
 
 /// The folder that runs go into where nothing else is said.
@@ -51,12 +52,14 @@ pub struct Args {
     #[command(flatten)]
     device: Device,
     /// Goes on with a run that was stopped or killed; its spec and settings stay what they were
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["spec", "variant", "epochs", "batch", "seed", "set", "out", "name"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["spec", "variant", "epochs", "batch", "seed", "set", "out", "name", "locked"])]
     resume: Option<PathBuf>,
     #[command(flatten)]
     set: Set,
     #[command(flatten)]
     locate: Locate,
+    #[command(flatten)]
+    locked: Locked,
     /// The folder for run folders
     #[arg(long, value_name = "DIR", default_value = RUNS)]
     out: PathBuf,
@@ -127,8 +130,14 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         context.tell(&message.help("add a recipe, for example `train = one_cycle()`"));
         return Err(Exit::WrongSpec);
     }
-    runnable::check(&spec.experiment, Purpose::Training).map_err(|failure| context.failed(&failure))?;
+    runnable::check(&spec.experiment, runnable::Purpose::Training).map_err(|failure| context.failed(&failure))?;
     let places = args.locate.places(&spec_path, &spec.experiment, context)?;
+    if args.resume.is_none() {
+        let variant = variant.variant.as_deref();
+        let purpose = Purpose::Training;
+        let subject = Subject { spec: &spec_path, variant, experiment: &spec.experiment, places: &places, purpose };
+        args.locked.hold(&subject, context)?;
+    }
     let job = Job {
         spec: &spec,
         spec_path: &spec_path,

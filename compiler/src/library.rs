@@ -213,9 +213,22 @@ pub(crate) fn modules_with(name: &str) -> Vec<&'static str> {
 /// One table of checkpoint names: `(its name, pairs of ours and theirs)`.
 pub type NameTable = (String, Vec<(String, String)>);
 
-/// Every `names` item of the library.
+/// The table that is not of tensors: names of weights, and the repositories of the Hugging Face Hub that hold them.
+pub const REPOSITORIES: &str = "hugging_face";
+
+/// Every table of checkpoint names in the library.
 pub fn name_tables() -> Vec<NameTable> {
-    modules().iter().flat_map(|module| tables_in(module.tree())).collect()
+    tables().filter(|(name, _)| name != REPOSITORIES).collect()
+}
+
+/// The names of weights that repositories of the Hugging Face Hub hold, each with the repository's, in the order in
+/// which they are tried.
+pub fn repositories() -> Vec<(String, String)> {
+    tables().filter(|(name, _)| name == REPOSITORIES).flat_map(|(_, pairs)| pairs).collect()
+}
+
+fn tables() -> impl Iterator<Item = NameTable> {
+    modules().iter().flat_map(|module| tables_in(module.tree()))
 }
 
 /// The `names` items of a file.
@@ -276,6 +289,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_language_model_has_its_repository() {
+        let known = repositories();
+        let published = modules().iter().filter(|module| ["llm.llama", "llm.opt"].contains(&module.path.as_str()));
+        let declared = published.flat_map(Module::named).filter(|(_, item)| matches!(item.kind, ItemKind::Llm { .. }));
+        let mut count = 0;
+        for (name, _) in declared {
+            let has = known.iter().any(|(weights, repository)| *weights == name.text && repository.contains('/'));
+            assert!(has, "`{}` has no repository in stdlib/weights/hugging_face.lmv", name.text);
+            count += 1;
+        }
+        assert!(count > 10, "{count} language models");
+        assert!(name_tables().iter().all(|(name, _)| name != REPOSITORIES));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The way of a spec through it, each step named by what takes it:
 //! 1. [`network::Network`] turns the nodes of the graph's plan into layers ([`layers`]) on a backend ([`kernels`], [`device`]).
 //! 2. [`parameters`] starts the parameters ([`init`]) and fills them from checkpoints ([`weights`]).
+//!    [`proof`] holds these against the lock beside the spec.
 //! 3. [`tasks`] opens the data ([`data`]) and makes batches of it.
 //! 4. [`training`] steps through them and keeps the run folder; [`evaluation`] measures; [`inference`] runs tensors
 //!    through.
@@ -25,6 +26,7 @@ pub mod metrics;
 pub mod network;
 pub mod parameters;
 pub mod places;
+pub mod proof;
 pub mod runnable;
 pub mod stream;
 pub mod tasks;

@@ -1,6 +1,7 @@
 //! The values of a model's parameters: where each comes from, and getting it there.
 
 mod make;
+pub mod used;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,12 +93,7 @@ struct Sources<'a> {
 impl Sources<'_> {
     fn open(&mut self, name: &str) -> Result<&Checkpoint> {
         if !self.open.contains_key(name) {
-            // What the user says of a name goes before what the program has.
-            let built_in = self.places.weights.is_built_in(name).then(|| Checkpoint::built_in(name)).flatten();
-            let checkpoint = match built_in {
-                Some(checkpoint) => checkpoint?,
-                None => Checkpoint::open(self.places.weights.resolve(name)?)?,
-            };
+            let checkpoint = self.places.open_weights(name)?;
             let path = checkpoint.path().display();
             self.notes.extend(checkpoint.notes().map(|note| format!("{path}: {note}")));
             self.open.insert(name.to_owned(), checkpoint);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Entry, Place, entries, shown};
-use crate::library::{Module, PRELUDE, modules};
+use crate::library::{Module, PRELUDE, REPOSITORIES, modules};
 
 /// A file of the manual.
 pub struct Page {
@@ -92,6 +92,7 @@ fn section(text: &mut String, module: &Module, entry: &Entry) {
     line(text, &format!("## {}\n", entry.name));
     let seen = match entry.in_prelude {
         true => "in the prelude".to_owned(),
+        false if entry.name == REPOSITORIES => "found by the name of the weights".to_owned(),
         false if entry.kind == "names" => "found by the checkpoint".to_owned(),
         false => format!("`use {} {{ {} }}`", module.path, entry.name),
     };

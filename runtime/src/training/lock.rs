@@ -111,6 +111,7 @@ pub fn hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-fn short(hash: &str) -> &str {
+/// As much of a hash as a person compares.
+pub fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }

@@ -151,6 +151,11 @@ impl Checkpoint {
         &self.path
     }
 
+    /// Its files of tensors, those that are not there among them.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.path.as_path())
+    }
+
     /// What `config.json` or `params.json` beside the weights says.
     pub fn config(&self) -> Option<&Value> {
         self.config.as_ref().map(|(_, value)| value)

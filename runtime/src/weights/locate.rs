@@ -1,11 +1,13 @@
 //! Where a spec's names of weights and data are on this machine: `lmv.toml`, then the environment, then the command
-//! line, the last one winning. Specs stay portable that way.
+//! line, the last one winning. Specs stay portable that way. Where none of these says anything of weights, the Hugging
+//! Face cache on this disk may have them. A place that begins with `hf:` is a repository in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::built_in;
+use super::hub::{HubCache, Repository};
 use crate::error::{Failure, Result};
 
 /// What is being located.
@@ -55,6 +57,8 @@ pub enum Source {
     Variable(String),
     /// The command line.
     Flag,
+    /// Nobody; the Hugging Face cache has this repository, and the library says that it is the one.
+    Cache(Repository),
 }
 
 impl fmt::Display for Source {
@@ -63,6 +67,7 @@ impl fmt::Display for Source {
             Self::Toml(file) => write!(f, "{}", file.display()),
             Self::Variable(name) => write!(f, "the environment variable {name}"),
             Self::Flag => f.write_str("the command line"),
+            Self::Cache(repository) => write!(f, "the Hugging Face cache, as {repository}"),
         }
     }
 }
@@ -76,6 +81,15 @@ pub struct Locations {
     toml: Option<(PathBuf, BTreeMap<String, PathBuf>)>,
     environment: Environment,
     flags: BTreeMap<String, PathBuf>,
+    hub: Option<Hub>,
+}
+
+/// The Hugging Face cache, and what the library says is in it.
+#[derive(Debug)]
+struct Hub {
+    cache: HubCache,
+    /// Names of weights with the repositories that hold them.
+    known: Vec<(String, Repository)>,
 }
 
 impl fmt::Debug for Locations {
@@ -84,6 +98,7 @@ impl fmt::Debug for Locations {
             .field("kind", &self.kind)
             .field("toml", &self.toml)
             .field("flags", &self.flags)
+            .field("hub", &self.hub)
             .finish_non_exhaustive()
     }
 }
@@ -91,7 +106,14 @@ impl fmt::Debug for Locations {
 impl Locations {
     /// None yet; `environment` looks a variable up (`|name| std::env::var(name).ok()`).
     pub fn new(kind: LocationKind, environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { kind, toml: None, environment: Box::new(environment), flags: BTreeMap::new() }
+        Self { kind, toml: None, environment: Box::new(environment), flags: BTreeMap::new(), hub: None }
+    }
+
+    /// With the Hugging Face cache, and the repositories that names of weights mean in it. Of several for one name the
+    /// first that is there is taken.
+    pub fn with_hub(mut self, cache: HubCache, known: Vec<(String, Repository)>) -> Self {
+        self.hub = Some(Hub { cache, known });
+        self
     }
 
     /// With the section of an `lmv.toml`, whose relative paths begin at its own folder.
@@ -118,13 +140,34 @@ impl Locations {
         toml.chain(self.flags.keys()).map(String::as_str).collect()
     }
 
+    /// The Hugging Face cache, where there is one.
+    pub fn cache(&self) -> Option<&HubCache> {
+        self.hub.as_ref().map(|hub| &hub.cache)
+    }
+
+    /// The repositories that the library says hold the weights `name`.
+    pub fn repositories<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Repository> {
+        let known = self.hub.iter().flat_map(|hub| &hub.known);
+        known.filter(move |(known, _)| known == name).map(|(_, repository)| repository)
+    }
+
     /// Whether these are weights that come with the program, and nothing says where others of that name are.
     pub fn is_built_in(&self, name: &str) -> bool {
         self.kind == LocationKind::Weights && self.source(name).is_none() && built_in::file(name).is_some()
     }
 
-    /// Where `name` is said to be and by whom, whether or not something is there.
+    /// Where `name` is said to be and by whom, whether or not something is there; else where the Hugging Face cache has
+    /// it.
     pub fn source(&self, name: &str) -> Option<(PathBuf, Source)> {
+        self.said(name).or_else(|| {
+            let cache = self.cache()?;
+            let mut found = self.repositories(name).filter_map(|known| Some((cache.weights(known)?, known)));
+            found.next().map(|(place, known)| (place, Source::Cache(known.clone())))
+        })
+    }
+
+    /// Where somebody says that `name` is.
+    fn said(&self, name: &str) -> Option<(PathBuf, Source)> {
         if let Some(path) = self.flags.get(name) {
             return Some((self.at_home(path), Source::Flag));
         }
@@ -135,6 +178,9 @@ impl Locations {
         }
         let (file, section) = self.toml.as_ref()?;
         let path = self.at_home(section.get(name)?);
+        if Repository::of_place(&path).is_some() {
+            return Some((path, Source::Toml(file.clone())));
+        }
         // An absolute path replaces the folder.
         Some((file.parent().unwrap_or(Path::new("")).join(path), Source::Toml(file.clone())))
     }
@@ -145,6 +191,9 @@ impl Locations {
     /// When nobody says where it is, with the three ways to say it; or when nothing is there, with who said so.
     pub fn resolve(&self, name: &str) -> Result<PathBuf> {
         let Some((path, source)) = self.source(name) else { return Err(self.unknown(name)) };
+        if let (LocationKind::Weights, Some(repository)) = (self.kind, Repository::of_place(&path)) {
+            return self.snapshot(name, repository, &source);
+        }
         let (flag, section) = (self.kind.flag(), self.kind.section());
         match path.try_exists() {
             Ok(true) => Ok(path),
@@ -154,11 +203,27 @@ impl Locations {
                     Source::Variable(variable) => {
                         format!("correct it: `export {variable}=PATH`, or say `{flag} {name}=PATH`")
                     }
-                    Source::Flag => format!("correct it: `{flag} {name}=PATH`"),
+                    // The cache has been looked into.
+                    Source::Flag | Source::Cache(_) => format!("correct it: `{flag} {name}=PATH`"),
                 },
             )),
             Err(e) => Err(Failure::at(&path, format!("cannot be looked at: {e}; {source} gives it for `{name}`"))),
         }
+    }
+
+    /// The files of a repository that `source` says holds `name`.
+    fn snapshot(&self, name: &str, repository: Result<Repository, String>, source: &Source) -> Result<PathBuf> {
+        let by = format!("{source} gives it for `{name}`");
+        let repository = repository.map_err(|wrong| Failure::new(wrong).note(by.clone()))?;
+        let cache = self.cache().ok_or_else(|| {
+            Failure::new(format!("`{repository}` cannot be looked for: nothing says where the Hugging Face cache is"))
+                .help("say it: `export HF_HUB_CACHE=/path/to/hub`")
+        })?;
+        cache.snapshot(&repository).map_err(|failure| {
+            let failure = failure.note(by);
+            let help = failure.help.as_ref().map(|help| help.replace(" NAME ", &format!(" {name} ")));
+            Failure { help, ..failure }
+        })
     }
 
     fn unknown(&self, name: &str) -> Failure {
@@ -175,6 +240,12 @@ impl Locations {
             .note(format!("in the environment: export {}={value}", self.kind.variable(name)))
             .note(format!("in lmv.toml, under [{section}]: {key} = \"{value}\""))
             .help("say it in one of these three ways; the first wins over the others");
+        if let (Some(cache), Some(repository)) = (self.cache(), self.repositories(name).next()) {
+            failure.notes.push(format!(
+                "the Hugging Face cache, {}, has no {repository}: `lmvc weights add {name} --download` fetches it",
+                cache.folder().display()
+            ));
+        }
         if let Some(near) = super::names::nearest(name, self.names().into_iter()) {
             failure.notes.push(format!("`{near}` is given, which is nearly the same"));
         }
@@ -219,6 +290,35 @@ mod tests {
         assert_eq!(all.resolve("llama7b"), Ok(at("flag")));
         assert_eq!(all.source("llama7b").unwrap().1, Source::Flag);
         assert_eq!(all.names().into_iter().collect::<Vec<_>>(), ["llama7b"]);
+    }
+
+    #[test]
+    fn the_cache_comes_behind_whatever_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("models--a--b");
+        let snapshot = place.join("snapshots/c0ffee");
+        std::fs::create_dir_all(&snapshot).unwrap();
+        std::fs::create_dir_all(place.join("refs")).unwrap();
+        std::fs::write(place.join("refs/main"), "c0ffee").unwrap();
+        std::fs::write(snapshot.join("model.safetensors"), "x").unwrap();
+        let repository = |text: &str| Repository::parse(text).unwrap();
+        let known = || vec![("x".to_string(), repository("a/gone")), ("x".to_string(), repository("a/b"))];
+        let new = || Locations::new(LocationKind::Weights, nothing).with_hub(HubCache::at(dir.path()), known());
+        assert_eq!(new().resolve("x"), Ok(snapshot.clone()));
+        assert_eq!(new().source("x").unwrap().1, Source::Cache(repository("a/b")));
+        let said = new().with_flag("x", dir.path());
+        assert_eq!(said.resolve("x"), Ok(dir.path().to_path_buf()));
+        // A repository that is named is looked for whatever the library says of the name.
+        assert_eq!(new().with_flag("y", "hf:a/b").resolve("y"), Ok(snapshot.clone()));
+        let section = BTreeMap::from([("y".to_string(), PathBuf::from("hf:a/b@c0ffee"))]);
+        assert_eq!(new().with_toml("/etc/lmv.toml", section).resolve("y"), Ok(snapshot));
+        let gone = new().with_flag("y", "hf:a/gone").resolve("y").unwrap_err();
+        assert_eq!(gone.notes, ["the command line gives it for `y`"]);
+        assert_eq!(gone.help.as_deref(), Some("`lmvc weights add y hf:a/gone --download` fetches it"));
+        assert!(new().with_flag("y", "hf:../b").resolve("y").unwrap_err().what.contains("is no repository"));
+        std::fs::remove_file(place.join("snapshots/c0ffee/model.safetensors")).unwrap();
+        let gone = new().resolve("x").unwrap_err();
+        assert!(gone.notes[3].contains("has no a/gone: `lmvc weights add x --download` fetches it"), "{gone}");
     }
 
     #[test]

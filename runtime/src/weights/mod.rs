@@ -2,7 +2,8 @@
 //!
 //! The way from a name in a spec to numbers:
 //!
-//! 1. [`locate`]: `llama7b` → a folder or a file, by `lmv.toml`, the environment or a flag.
+//! 1. [`locate`]: `llama7b` → a folder or a file, by `lmv.toml`, the environment or a flag; else out of Hugging Face's
+//!    cache, which [`hub`] knows.
 //! 2. [`checkpoint`]: that path → names, dtypes and shapes, read from headers alone. The layouts it knows are
 //!    [Hugging Face's folder, Meta's folder and single files](Checkpoint::open); the two containers are
 //!    `safetensors` and `torch`, the second with `pickle` for its table of contents.
@@ -19,6 +20,7 @@ pub mod built_in;
 pub mod checkpoint;
 pub mod dtype;
 mod file;
+pub mod hub;
 mod layout;
 pub mod llm;
 pub mod locate;
@@ -37,6 +39,7 @@ mod saved;
 
 pub use checkpoint::Checkpoint;
 pub use dtype::{Dtype, TensorBytes, TensorInfo};
+pub use hub::{HubCache, Repository};
 pub use llm::{LlmSizes, block_tensor, check_config, read_block_tensor, read_block_tensor_hashed};
 pub use locate::{LocationKind, Locations};
 pub use names::{Filling, NameMap, Wanted, fill_report};
