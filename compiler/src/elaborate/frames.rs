@@ -87,14 +87,24 @@ impl Elaborator<'_> {
                 .iter()
                 .rev()
                 .find(|frame| count(&frame.name) > 1 && !self.sources.get(frame.called.file).library);
-            let (name, called) = round.map_or((name, called), |frame| (frame.name.as_str(), frame.called));
-            let diagnostic = Diagnostic::error(
-                Code::Recursion,
-                format!("`{name}` never comes to an end"),
-                called,
-                "this leads back to itself",
-            )
-            .help("a model has a size that stands in the file; `repeat(12) { … }` makes twelve layers, one after the other");
+            let round = round.map(|frame| (frame.name.as_str(), frame.called));
+            let of_a_name = count(name) > 0;
+            let diagnostic = match round.or(of_a_name.then_some((name, called))) {
+                Some((name, called)) => Diagnostic::error(
+                    Code::Recursion,
+                    format!("`{name}` never comes to an end"),
+                    called,
+                    "this leads back to itself",
+                )
+                .help("a model has a size that stands in the file; `repeat(12) { … }` makes twelve layers, one after the other"),
+                None => Diagnostic::error(
+                    Code::TooLarge,
+                    format!("`{name}` is one definition too many inside the others"),
+                    called,
+                    format!("{DEEPEST} definitions lead here, each inside the one before"),
+                )
+                .help("let fewer definitions stand on one another: give numbers where they are known"),
+            };
             self.stop(diagnostic);
             return None;
         }

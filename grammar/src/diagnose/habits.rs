@@ -140,11 +140,17 @@ impl Failure<'_> {
         }
         let span = first.span.to(last.span);
         let names = &self.source[span.start..span.end];
-        Some(
-            SyntaxError::new(span, "several names are given a value without `let`")
-                .help("the names of a tuple stand in brackets, behind `let`")
+        let is_let = |token: &Token| token.text(self.source) == "let";
+        let behind_let = self.before.checked_sub(2).and_then(|at| self.tokens.get(at)).is_some_and(is_let);
+        let help = "the names of a tuple stand in brackets, behind `let`";
+        Some(match behind_let {
+            true => SyntaxError::new(span, "several names are given a value without brackets")
+                .help(help)
+                .becomes(format!("({names})")),
+            false => SyntaxError::new(span, "several names are given a value without `let`")
+                .help(help)
                 .becomes(format!("let ({names})")),
-        )
+        })
     }
 
     /// `h += x`.
