@@ -80,14 +80,29 @@ fn has_a_line_to_show(sources: &Sources, at: Origin) -> bool {
     to_the_left + to_the_right < LONGEST_LINE
 }
 
+/// Words longer than this are cut in messages: a name is told by its beginning.
+const LONGEST_WORD: usize = 200;
+
+/// A text without words beyond all measure.
+fn shortened(text: String) -> String {
+    if text.len() <= LONGEST_WORD || !text.split(' ').any(|word| word.len() > LONGEST_WORD) {
+        return text;
+    }
+    let cut = |word: &str| match word.char_indices().nth(LONGEST_WORD / 2) {
+        Some((end, _)) if word.len() > LONGEST_WORD => format!("{}…", &word[..end]),
+        _ => word.to_owned(),
+    };
+    text.split(' ').map(cut).collect::<Vec<_>>().join(" ")
+}
+
 impl Diagnostic {
     /// An error at a place.
     pub fn error(code: Code, message: impl Into<String>, at: Origin, label: impl Into<String>) -> Self {
         Self {
             code,
             severity: Severity::Error,
-            message: message.into(),
-            labels: vec![Label { origin: at, message: label.into(), primary: true }],
+            message: shortened(message.into()),
+            labels: vec![Label { origin: at, message: shortened(label.into()), primary: true }],
             notes: Vec::new(),
             suggestions: Vec::new(),
         }
@@ -106,19 +121,19 @@ impl Diagnostic {
 
     /// The same with a second place.
     pub fn also(mut self, at: Origin, label: impl Into<String>) -> Self {
-        self.labels.push(Label { origin: at, message: label.into(), primary: false });
+        self.labels.push(Label { origin: at, message: shortened(label.into()), primary: false });
         self
     }
 
     /// The same with a note.
     pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push(note.into());
+        self.notes.push(shortened(note.into()));
         self
     }
 
     /// The same with a proposal in words.
     pub fn help(mut self, message: impl Into<String>) -> Self {
-        self.suggestions.push(Suggestion { message: message.into(), edits: Vec::new(), safe: false });
+        self.suggestions.push(Suggestion { message: shortened(message.into()), edits: Vec::new(), safe: false });
         self
     }
 

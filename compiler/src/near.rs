@@ -3,6 +3,9 @@
 use crate::diagnostic::Diagnostic;
 use crate::source::Origin;
 
+/// Names longer than this are no slip of another, and comparing them would take time.
+const LONGEST_NAME: usize = 100;
+
 /// What other libraries and papers call things, and what they are called here. Those with `true` are the same thing.
 const ELSEWHERE: &[(&str, &str, bool)] = &[
     ("freeze", "frozen", true),
@@ -128,6 +131,9 @@ fn same_letters(a: &str, b: &str) -> bool {
 
 /// The nearest of `known` to `name`, if one is near.
 pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
     known
         .into_iter()
         .map(|candidate| {
@@ -141,6 +147,7 @@ pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
 
 /// The three of `known` that are nearest to `name`, however far they are.
 pub(crate) fn nearest_few<'n>(name: &str, known: &[&'n str]) -> Vec<&'n str> {
+    let name = name.get(..LONGEST_NAME).unwrap_or(name);
     let mut by_distance: Vec<(f64, &'n str)> =
         known.iter().map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate)).collect();
     by_distance.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -29,11 +29,12 @@ impl Elaborator<'_> {
         if self.applied_by_brackets(definition, args, place, call) {
             return None;
         }
+        let first_named = args.iter().position(|arg| arg.name.is_some()).unwrap_or(args.len());
         for (index, arg) in args.iter().enumerate() {
             let file = place.env.file;
             let written = Origin { file, span: arg.value.span };
             let slot = match &arg.name {
-                None if args[..index].iter().any(|before| before.name.is_some()) => {
+                None if index > first_named => {
                     self.report(
                         Diagnostic::error(
                             Code::UnknownArgument,

@@ -233,12 +233,23 @@ impl Failure<'_> {
         )
     }
 
-    /// `a @ b`.
+    /// `a @ b`, `2 ^ 3`, `7 % 2`, `a == b`: operators of other languages, where a pipe might go on.
     fn product_sign(&self) -> Option<SyntaxError> {
-        let here = self.here().filter(|here| here.text(self.source) == "@" && self.expects(Rule::pipe))?;
-        Some(
-            SyntaxError::new(here.span, "found `@`, expected `>>`")
-                .help("the product of two streams is a layer of both: `(a, b) >> matmul`"),
-        )
+        let here = self.here().filter(|_| self.expects(Rule::pipe))?;
+        let sign = here.text(self.source);
+        let found = |help: &str| SyntaxError::new(here.span, format!("found `{sign}`, expected `>>`")).help(help);
+        Some(match sign {
+            "@" => found("the product of two streams is a layer of both: `(a, b) >> matmul`"),
+            "^" => found("a power is written `**`").becomes("**"),
+            "%" => found("there are no remainders: a size that must divide is told by `/`, which has to come out even"),
+            "=" if self
+                .tokens
+                .get(self.before + 1)
+                .is_some_and(|next| next.text(self.source) == "=" && next.span.start == here.span.end) =>
+            {
+                found("nothing is compared: `when(IT_IS, ONE, OTHER)` picks by an argument that is `true` or `false`")
+            }
+            _ => return None,
+        })
     }
 }
