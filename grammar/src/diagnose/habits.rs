@@ -233,7 +233,7 @@ impl Failure<'_> {
         )
     }
 
-    /// `a @ b`, `2 ^ 3`, `7 % 2`, `a == b`: operators of other languages, where a pipe might go on.
+    /// `a @ b`, `2 ^ 3`, `7 % 2`: operators of other languages, where a pipe might go on.
     fn product_sign(&self) -> Option<SyntaxError> {
         let here = self.here().filter(|_| self.expects(Rule::pipe))?;
         let sign = here.text(self.source);
@@ -242,13 +242,6 @@ impl Failure<'_> {
             "@" => found("the product of two streams is a layer of both: `(a, b) >> matmul`"),
             "^" => found("a power is written `**`").becomes("**"),
             "%" => found("there are no remainders: a size that must divide is told by `/`, which has to come out even"),
-            "=" if self
-                .tokens
-                .get(self.before + 1)
-                .is_some_and(|next| next.text(self.source) == "=" && next.span.start == here.span.end) =>
-            {
-                found("nothing is compared: `when(IT_IS, ONE, OTHER)` picks by an argument that is `true` or `false`")
-            }
             _ => return None,
         })
     }
