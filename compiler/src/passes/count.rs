@@ -153,16 +153,11 @@ fn needed(plan: &Plan) -> impl Iterator<Item = &Node> {
 
 /// The streams that a backward pass finds kept, each once.
 fn kept(plan: &Plan) -> BTreeSet<StreamId> {
-    // What `identity` gives is what it takes, and is there once.
-    let mut same: Vec<StreamId> = (0..plan.streams.len()).map(StreamId).collect();
     let mut kept = BTreeSet::new();
     let declared = library::layer_facts_so_far();
     for node in needed(plan) {
-        if let ("identity", [input], [output]) = (node.layer.as_str(), &node.inputs[..], &node.outputs[..]) {
-            same[output.0] = same[input.0];
-        }
         if node.gradients.any() {
-            kept.extend(kept_by(node, &declared).iter().map(|stream| same[stream.0]));
+            kept.extend(kept_by(node, &declared));
         }
     }
     kept

@@ -7,7 +7,6 @@ mod arithmetic;
 mod attend;
 mod batch_norm;
 mod dropout;
-mod identity;
 mod linear;
 mod norms;
 mod patchify;
@@ -105,7 +104,6 @@ fn table<B: Kernels>() -> Vec<&'static [(&'static str, Maker<B>)]> {
         attend::layers(),
         batch_norm::layers(),
         dropout::layers(),
-        identity::layers(),
         linear::layers(),
         norms::layers(),
         patchify::layers(),
