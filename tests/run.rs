@@ -1,12 +1,14 @@
 //! Runs from outside: training to a run folder, measuring it again, going on after a kill, and what is said when data,
 //! weights or disk are not as they should be. Everything is drawn or written here; nothing is measured in time.
 
+mod place;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use assert_cmd::cargo::CommandCargoExt;
-use tempfile::TempDir;
+use place::Place;
 
 /// A spec that trains in well under a second and uses everything random that there is.
 const SPEC: &str = "llm small = llama(dim = 48, heads = 4, ffn = 96, layers = 1)
@@ -44,19 +46,17 @@ recipe mine(epochs = 1, batch = 4) {{
     )
 }
 
-struct Place {
-    folder: TempDir,
-}
-
 impl Place {
-    fn new(spec: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("a.lmv"), spec).expect("a spec");
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    /// A copy of the golden checkpoint of a LLaMA, in a folder of this name.
+    fn golden_llama(&self, name: &str) -> PathBuf {
+        let to = self.path(name);
+        std::fs::create_dir_all(&to).expect("a folder");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/tests/golden/llama_hf");
+        for file in std::fs::read_dir(golden).expect("golden files") {
+            let file = file.expect("a file").path();
+            std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("a copy");
+        }
+        to
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -416,16 +416,7 @@ train = one_cycle(epochs = 1, batch = 4)
 eval = [top1]
 ";
     let place = Place::new(spec);
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/tests/golden");
-    let copy = |name: &str| {
-        let to = place.path(name);
-        std::fs::create_dir_all(&to).expect("a folder");
-        for file in std::fs::read_dir(golden.join("llama_hf")).expect("golden files") {
-            let file = file.expect("a file").path();
-            std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("a copy");
-        }
-        to
-    };
+    let copy = |name: &str| place.golden_llama(name);
     place.fails(&["train", "a.lmv"], &["toy", "--weights toy=", "LMV_WEIGHTS_TOY"]);
     let good = copy("good");
     place.succeeds(&["train", "a.lmv", "--weights", &format!("toy={}", good.display())]);
@@ -483,15 +474,7 @@ eval = [top1]
 fn damaged_weights_are_told_by_file_and_tensor() {
     let place = Place::new(ON_BLOCK);
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/tests/golden");
-    let copy = |name: &str| {
-        let to = place.path(name);
-        std::fs::create_dir_all(&to).expect("a folder");
-        for file in std::fs::read_dir(golden.join("llama_hf")).expect("golden files") {
-            let file = file.expect("a file").path();
-            std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("a copy");
-        }
-        to
-    };
+    let copy = |name: &str| place.golden_llama(name);
     let train = |folder: &str, said: &[&str]| {
         place.fails(&["train", "a.lmv", "--weights", &format!("toy={folder}")], said);
     };

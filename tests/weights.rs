@@ -1,12 +1,14 @@
 //! Weights from outside: from a name in a spec to a file, by everything that can say where it is; and the lock beside the
 //! spec, which says what was in it. Checkpoints are written here, small and by hand; the Hugging Face cache is a folder.
 
+mod place;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use assert_cmd::cargo::CommandCargoExt;
+use place::Place;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// The name is one that the library has a repository for; the sizes are the spec's own.
 const SPEC: &str = "llm llama7b = llama(dim = 8, heads = 2, ffn = 12, layers = 3, eps = 1e-5)
@@ -79,21 +81,7 @@ fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
 const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 3,
     "intermediate_size": 12, "rms_norm_eps": 1e-5}"#;
 
-struct Place {
-    folder: TempDir,
-}
-
 impl Place {
-    fn new(spec: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("a.lmv"), spec).expect("a spec");
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }

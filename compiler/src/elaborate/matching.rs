@@ -67,6 +67,15 @@ pub(super) fn tensor(ty: &Type) -> Option<Tensor<'_>> {
     }
 }
 
+impl Mismatch {
+    /// A stream of another number of dims than the `takes` (or, with `least`, at least as many) of `expected`.
+    fn of_dims(expected: String, least: &str, takes: usize, found: usize) -> Self {
+        let plural = if takes == 1 { "" } else { "s" };
+        let note = format!("it takes {least}{takes} dim{plural} per sample, and the stream has {found}");
+        Self { expected, notes: vec![note], last: None, unbound: true, help: None, named: None }
+    }
+}
+
 /// The `n` of `class(n)`.
 fn class_count(ty: &Type) -> Option<&Expr> {
     match &ty.kind {
@@ -142,16 +151,7 @@ impl Elaborator<'_> {
         if dims.iter().any(|dim| matches!(dim, DimExpr::Rest(_))) && takes != stream.shape.0.len() {
             let bound = Bindings { rest: Some(rest.to_vec()), ..Bindings::default() };
             let expected = self.describe(dims, &bound, Told { dims: 0, rest: true }, env)?;
-            let plural = if takes == 1 { "" } else { "s" };
-            let note = format!("it takes {takes} dim{plural} per sample, and the stream has {}", stream.shape.0.len());
-            return Some(Err(Mismatch {
-                expected,
-                notes: vec![note],
-                last: None,
-                unbound: true,
-                help: None,
-                named: None,
-            }));
+            return Some(Err(Mismatch::of_dims(expected, "", takes, stream.shape.0.len())));
         }
         self.match_tensor(ty, stream, bindings, env)
     }
@@ -171,17 +171,8 @@ impl Elaborator<'_> {
         let dims = &shape.0;
         if dims.len() < fixed || (!has_rest && dims.len() != fixed) {
             let expected = self.describe(pattern, bindings, told, env)?;
-            let plural = if fixed == 1 { "" } else { "s" };
             let least = if has_rest { "at least " } else { "" };
-            let note = format!("it takes {least}{fixed} dim{plural} per sample, and the stream has {}", dims.len());
-            return Some(Err(Mismatch {
-                expected,
-                notes: vec![note],
-                last: None,
-                unbound: true,
-                help: None,
-                named: None,
-            }));
+            return Some(Err(Mismatch::of_dims(expected, least, fixed, dims.len())));
         }
         let mut wrong = Vec::new();
         let (mut last, mut named) = (None, None);
