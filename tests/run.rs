@@ -10,10 +10,11 @@ use std::time::Duration;
 use assert_cmd::cargo::CommandCargoExt;
 use place::Place;
 
-/// A spec that trains in well under a second and uses everything random that there is.
+/// A spec that trains in well under a second and uses everything random that there is, and statistics that steps keep.
 const SPEC: &str = "llm small = llama(dim = 48, heads = 4, ffn = 96, layers = 1)
 model = vit(image = 16, patch = 4, d = 32, depth = 2, heads = 2, drop_path = 0.2)
-     >> linear(32, 48, bias = false) >> frozen(random(small.layer[0])) >> linear(48, 32, bias = false) >> head
+     >> linear(32, 48, bias = false) >> frozen(random(small.layer[0])) >> linear(48, 32, bias = false)
+     >> batch_norm(32) >> head
 data  = shapes(image = 16, classes = 4, train = 48, val = 16)
 train = mine()
 eval  = [top1]
