@@ -116,13 +116,13 @@ impl Mix {
 }
 
 impl CutBox {
-    /// timm's `rand_bbox`: sides of √(1 − λ) of the image's, rounded down, around `centre` (row, column), clipped to
-    /// the image.
+    /// The box of timm 0.4.12 (paper.md §0.3): sides of √(1 − λ) of the image's, rounded down to an even number, around
+    /// `centre` (row, column), clipped to the image. Newer versions keep odd sides.
     pub fn around(centre: (usize, usize), lambda: f64, height: usize, width: usize) -> Self {
         let ratio = (1.0 - lambda).sqrt();
         let span = |centre: usize, side: usize| {
-            let cut = (side as f64 * ratio) as usize;
-            (centre.saturating_sub(cut / 2), (centre + cut.div_ceil(2)).min(side))
+            let half = (side as f64 * ratio) as usize / 2;
+            (centre.saturating_sub(half), (centre + half).min(side))
         };
         let (top, bottom) = span(centre.0, height);
         let (left, right) = span(centre.1, width);

@@ -13,7 +13,11 @@ fn drawn(folder: &Path) -> Arc<ImageSet> {
 }
 
 fn pipeline() -> Arc<Pipeline> {
-    Arc::new(Pipeline { transforms: imagenet_train(12), after: vec![Box::new(RandomErasing { p: 0.5 })], ..Pipeline::default() })
+    Arc::new(Pipeline {
+        transforms: imagenet_train(12),
+        after: vec![Box::new(RandomErasing { p: 0.5 })],
+        ..Pipeline::default()
+    })
 }
 
 fn options() -> LoaderOptions {

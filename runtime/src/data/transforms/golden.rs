@@ -61,8 +61,7 @@ pub(super) fn scene(width: usize, height: usize, seed: usize, grey: bool) -> Pix
 pub(super) fn difference(ours: &Pixels, theirs: &Pixels) -> (u8, f64) {
     assert_eq!((ours.width, ours.height), (theirs.width, theirs.height));
     let pixels = ours.data.as_chunks::<3>().0.iter().zip(theirs.data.as_chunks::<3>().0);
-    let apart: Vec<u8> =
-        pixels.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)).collect();
+    let apart: Vec<u8> = pixels.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)).collect();
     let close = apart.iter().filter(|most| **most <= 1).count();
     (apart.iter().copied().max().unwrap_or(0), close as f64 / apart.len() as f64)
 }

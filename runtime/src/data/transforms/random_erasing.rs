@@ -111,7 +111,12 @@ mod tests {
         }
         // The mean of shares drawn evenly between 0.02 and 1/3; large flat ones do not fit and are drawn anew.
         assert!((0.14..0.19).contains(&(shares / 400.0)), "{}", shares / 400.0);
-        assert!((sum / count).abs() < 0.01 && (squares / count - 1.0).abs() < 0.01, "{} {}", sum / count, squares / count);
+        assert!(
+            (sum / count).abs() < 0.01 && (squares / count - 1.0).abs() < 0.01,
+            "{} {}",
+            sum / count,
+            squares / count
+        );
     }
 
     #[test]

@@ -50,7 +50,8 @@ impl Affine {
 
     /// `image` seen through this.
     pub fn apply(&self, image: &Pixels, fill: [u8; 3]) -> Pixels {
-        let mut out = Pixels { width: image.width, height: image.height, data: fill.repeat(image.width * image.height) };
+        let mut out =
+            Pixels { width: image.width, height: image.height, data: fill.repeat(image.width * image.height) };
         if (self.a, self.d, self.e) == (1.0, 0.0, 1.0) && self.f == 0.0 {
             self.along_rows(image, &mut out);
         } else if (self.a, self.b, self.c, self.e) == (1.0, 0.0, 0.0, 1.0) {
@@ -112,7 +113,9 @@ impl Affine {
             })
             .collect();
         for (y, target) in out.data.chunks_exact_mut(bytes).enumerate() {
-            for (x, (pixel, (begin, first, last, weights))) in target.as_chunks_mut::<3>().0.iter_mut().zip(&columns).enumerate() {
+            for (x, (pixel, (begin, first, last, weights))) in
+                target.as_chunks_mut::<3>().0.iter_mut().zip(&columns).enumerate()
+            {
                 if !(*first..*last).contains(&y) {
                     continue;
                 }
@@ -190,7 +193,10 @@ fn weigh(taps: [&[u8]; 4], weights: [f32; 4], out: &mut [u8]) {
     let [first, second, third, fourth] = taps;
     let taps = first.iter().zip(second).zip(third.iter().zip(fourth));
     for (out, ((a, b), (c, d))) in out.iter_mut().zip(taps) {
-        let sum = weights[0] * f32::from(*a) + weights[1] * f32::from(*b) + weights[2] * f32::from(*c) + weights[3] * f32::from(*d);
+        let sum = weights[0] * f32::from(*a)
+            + weights[1] * f32::from(*b)
+            + weights[2] * f32::from(*c)
+            + weights[3] * f32::from(*d);
         *out = cut(sum);
     }
 }

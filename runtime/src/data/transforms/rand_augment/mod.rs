@@ -13,7 +13,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::Transform;
 use crate::data::Pixels;
 
-pub use operation::{Alone, FILL, Operation};
+pub use operation::{Chance, FILL, Operation};
 
 /// timm's magnitude at which an operation has its full strength.
 const FULL_MAGNITUDE: f64 = 10.0;
@@ -22,7 +22,7 @@ const FULL_MAGNITUDE: f64 = 10.0;
 #[derive(Clone, Debug)]
 pub struct RandAugment {
     /// What is drawn from, with replacement, all alike. At least one.
-    pub operations: Vec<Operation>,
+    pub operations: Vec<Chance>,
     /// How many are drawn for an image.
     pub count: usize,
     /// The mean of the magnitude, 0 to 10.
@@ -36,15 +36,16 @@ pub struct RandAugment {
 impl Default for RandAugment {
     /// The paper's (paper.md §3.3).
     fn default() -> Self {
-        Self { operations: Operation::TIMM.to_vec(), count: 2, magnitude: 9.0, std: 0.5, p: 0.5 }
+        let operations = Operation::TIMM.map(|operation| Chance { operation, p: 1.0 }).to_vec();
+        Self { operations, count: 2, magnitude: 9.0, std: 0.5, p: 0.5 }
     }
 }
 
 impl Transform for RandAugment {
     fn apply(&self, mut image: Pixels, rng: &mut ChaCha8Rng) -> Pixels {
         for _ in 0..self.count {
-            let operation = self.operations[rng.random_range(0..self.operations.len())];
-            if rng.random::<f64>() >= self.p {
+            let Chance { operation, p } = self.operations[rng.random_range(0..self.operations.len())];
+            if rng.random::<f64>() >= self.p * p {
                 continue;
             }
             let normal: f64 = StandardNormal.sample(rng);

@@ -93,17 +93,17 @@ impl Operation {
     }
 }
 
-/// An operation in a list of augmentations: each image gets it with probability `p`, at a strength drawn evenly between
-/// none and full.
-#[derive(Clone, Debug)]
-pub struct Alone {
+/// An operation that an image gets with a probability: by itself in a list of augmentations, at a strength drawn evenly
+/// between none and full, or in what RandAugment draws from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Chance {
     /// What is done.
     pub operation: Operation,
     /// In `[0, 1]`.
     pub p: f64,
 }
 
-impl Transform for Alone {
+impl Transform for Chance {
     fn apply(&self, image: Pixels, rng: &mut ChaCha8Rng) -> Pixels {
         if rng.random::<f64>() >= self.p {
             return image;
