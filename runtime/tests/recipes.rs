@@ -80,6 +80,43 @@ fn boxes_of_cutmix_are_timms() {
     }
 }
 
+/// A batch that timm 0.4.12 mixed: `tests/golden/augmentations.py` wrote it.
+#[derive(serde::Deserialize)]
+struct Mixed {
+    cutmix: bool,
+    lambda: f64,
+    centre: Option<(usize, usize)>,
+    mixed: Vec<f32>,
+    targets: Vec<f32>,
+}
+
+#[test]
+fn mixed_batches_and_their_targets_are_timms() {
+    let place = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/augmentations/cases.json");
+    let text = std::fs::read_to_string(place).expect("cases.json");
+    let mut all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let cases: Vec<Mixed> = serde_json::from_value(all["mixes"].take()).expect("mixes");
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        // Image i is full of i + 1 in its first channel, and has 10 (i + 1) + column in its second.
+        let mut images: Vec<f32> = (0..4 * 90)
+            .map(|at| match (at / 90 + 1, at % 90 / 30, at % 5) {
+                (image, 0, _) => image as f32,
+                (image, 1, column) => (10 * image + column) as f32,
+                _ => 0.0,
+            })
+            .collect();
+        let cut = case.centre.map(|centre| CutBox::around(centre, case.lambda, 6, 5));
+        assert_eq!(cut.is_some(), case.cutmix);
+        let lambda = cut.map_or(case.lambda, |cut| 1.0 - cut.area() as f64 / 30.0);
+        let mixing = Mixing { lambda, cut };
+        mixing.apply(&mut images, [4, 3, 6, 5]).expect("a batch of that shape");
+        let seen: Vec<f32> = images.chunks(90).flat_map(|image| &image[..60]).copied().collect();
+        close("mixed images", &seen, &case.mixed, 1e-5);
+        close("mixed targets", &mixing.targets(&[3, 0, 4, 3], 5, 0.1).expect("classes"), &case.targets, 1e-4);
+    }
+}
+
 #[test]
 fn the_moving_average_is_timms() {
     let seen = case("moving_average.values");

@@ -96,6 +96,11 @@ impl Outline {
                     let names: Vec<u8> = segment[6..].iter().step_by(3).copied().collect();
                     outline.plain_rgb = !marked && segment[5] == 3 && names == *b"RGB";
                 }
+                // Coded data begins. Where the file ends as it should, there is no need to go through them.
+                0xda if bytes.ends_with(&[0xff, 0xd9]) => {
+                    outline.ends = true;
+                    return outline;
+                }
                 _ => {}
             }
             at += length;
