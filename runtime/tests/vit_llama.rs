@@ -83,7 +83,7 @@ fn logits_and_features_are_those_of_the_reference() {
         write(&input, &[("image", &read(&cases, "image"))]);
         let checkpoint = golden.join("vit_llama/checkpoint.pth");
         for passes in [Passes::NONE, Passes::ALL] {
-            let outputs = infer(&spec(&golden), passes, &[], Some(checkpoint.as_path().into()), &input, &["features"]);
+            let outputs = infer(&spec(&golden), passes, &[], Some(&checkpoint), &input, &["features"]);
             let off = difference(&outputs["output"], &read(&cases, "logits"));
             assert!(off <= 1e-4, "{}: logits off by {off:e}", golden.display());
             let off = difference(&outputs["features"], &read(&cases, "features"));
