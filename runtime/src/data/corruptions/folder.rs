@@ -38,13 +38,7 @@ pub struct CorruptImages {
 impl Default for CorruptImages {
     /// All of ImageNet-C.
     fn default() -> Self {
-        Self {
-            corruptions: CORRUPTIONS.to_vec(),
-            severities: Severity::ALL.to_vec(),
-            side: 224,
-            seed: 0,
-            threads: 0,
-        }
+        Self { corruptions: CORRUPTIONS.to_vec(), severities: Severity::ALL.to_vec(), side: 224, seed: 0, threads: 0 }
     }
 }
 
@@ -186,7 +180,8 @@ impl Work<'_> {
     fn image(&self, index: usize) -> Result<usize> {
         let name = self.set.name(index);
         let file = stored_as(name);
-        let (kept, missing): (Vec<_>, Vec<_>) = self.folders.iter().partition(|(.., folder)| is_whole(&folder.join(&file)));
+        let (kept, missing): (Vec<_>, Vec<_>) =
+            self.folders.iter().partition(|(.., folder)| is_whole(&folder.join(&file)));
         self.kept.fetch_add(kept.len(), Ordering::Relaxed);
         if missing.is_empty() {
             return Ok(kept.len());
@@ -218,8 +213,9 @@ impl Work<'_> {
 /// Makes sure that `out` holds images of these options or nothing, and says in it what it holds.
 fn claim(out: &Path, options: &CorruptImages) -> Result<()> {
     let wanted = Marker { making: 1, seed: options.seed, image: options.side };
-    let other =
-        |what: String| Failure::at(out, what).help("give another folder, or remove this one if nothing in it is needed");
+    let other = |what: String| {
+        Failure::at(out, what).help("give another folder, or remove this one if nothing in it is needed")
+    };
     fs::create_dir_all(out).map_err(|error| refused(out, &error))?;
     let marker = out.join(MARKER);
     let text = match fs::read_to_string(&marker) {
@@ -227,7 +223,9 @@ fn claim(out: &Path, options: &CorruptImages) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let mut entries = fs::read_dir(out).map_err(|error| refused(out, &error))?;
             if entries.next().is_some() {
-                return Err(other("holds other files, expected a new or empty folder for corrupted images".to_string()));
+                return Err(other(
+                    "holds other files, expected a new or empty folder for corrupted images".to_string(),
+                ));
             }
             // A struct of numbers has nothing that JSON cannot hold.
             let json = serde_json::to_vec_pretty(&wanted).expect("a struct of numbers");

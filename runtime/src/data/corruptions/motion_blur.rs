@@ -26,8 +26,7 @@ pub(super) fn along(image: &Pixels, severity: Severity, angle: f64) -> Pixels {
 /// ImageMagick 6's `MotionBlurImage`, whose places are rounded to whole pixels and whose image goes on with its edge.
 pub(super) fn motion(field: &Field, radius: f64, deviation: f64, angle: f64) -> Field {
     let steps = 2 * radius.ceil() as usize + 1;
-    let weights: Vec<f64> =
-        (0..steps).map(|i| (-((i * i) as f64) / (2.0 * deviation * deviation)).exp()).collect();
+    let weights: Vec<f64> = (0..steps).map(|i| (-((i * i) as f64) / (2.0 * deviation * deviation)).exp()).collect();
     let sum: f64 = weights.iter().sum();
     let (down, right) = angle.to_radians().sin_cos();
     let offset = |i: usize, along: f64| (i as f64 * along - 0.5).ceil() as isize;

@@ -70,9 +70,24 @@ fn what_is_not_random_is_what_the_libraries_compute() {
     agree_alone("zoom_blur", 1, 1.0);
 }
 
+/// Mean distance of the levels.
+fn apart(a: &Pixels, b: &Pixels) -> f64 {
+    let sum: u32 = a.data.iter().zip(&b.data).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    f64::from(sum) / a.data.len() as f64
+}
+
 #[test]
-fn jpegs_are_those_of_pillow() {
-    agree_alone("jpeg_compression", 2, 0.99);
+fn jpegs_are_nearly_those_of_pillow() {
+    // Two encoders round coefficients apart here and there, and one step of a coefficient moves a whole block by some
+    // levels. Colour that is not joined as libjpeg joins it is 11 levels away.
+    let picture = golden("corruptions/picture.png");
+    let strip = golden("corruptions/jpeg_compression.png");
+    for (i, severity) in Severity::ALL.into_iter().enumerate() {
+        let wanted = strip.window(0, i as isize * 40, 40, 40);
+        let found = jpeg_compression::jpeg_compression(&picture, severity, &mut none());
+        let (error, damage) = (apart(&found, &wanted), apart(&picture, &wanted));
+        assert!(error < 3.5 && error < damage / 4.0, "{severity:?}: {error:.2} from Pillow's, which did {damage:.2}");
+    }
 }
 
 #[test]
@@ -136,9 +151,11 @@ fn every_corruption_takes_images_without_contrast_and_of_small_size() {
 /// Two classes of drawn images in `folder`: `a/1.png`, `a/2.bmp`, `b/3.JPEG`.
 fn originals(folder: &Path) -> ImageSet {
     let image = Pixels::from_fn(50, 40, |x, y| [x as u8 * 5, y as u8 * 6, 90]);
-    for (name, format) in
-        [("a/1.png", image::ImageFormat::Png), ("a/2.bmp", image::ImageFormat::Bmp), ("b/3.JPEG", image::ImageFormat::Png)]
-    {
+    for (name, format) in [
+        ("a/1.png", image::ImageFormat::Png),
+        ("a/2.bmp", image::ImageFormat::Bmp),
+        ("b/3.JPEG", image::ImageFormat::Png),
+    ] {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().expect("a class")).expect("a folder");
         image::save_buffer_with_format(&path, &image.data, 50, 40, image::ColorType::Rgb8, format).expect("an image");
@@ -179,7 +196,8 @@ fn corrupt(set: &ImageSet, out: &Path, options: &CorruptImages) -> crate::error:
 
 #[test]
 fn a_folder_goes_on_where_it_stopped_and_ends_the_same() {
-    let (source, first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (source, first, second) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let set = originals(source.path());
     let one = CorruptImages { threads: 1, ..some_corruptions() };
     let made = corrupt(&set, first.path(), &one).expect("made");
