@@ -8,6 +8,7 @@ use lmv_compiler::passes::Passes;
 
 use crate::error::{Failure, Result};
 use crate::kernels::Kernels;
+use crate::precision::Precision;
 
 /// A device as `--device` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,16 @@ pub fn settle(choice: DeviceChoice) -> Result<(DeviceChoice, Option<String>)> {
 pub fn passes(device: DeviceChoice) -> Passes {
     let cuda = matches!(device, DeviceChoice::Cuda(_));
     Passes { join_linears: cuda, fold_norms: cuda, ..Passes::ALL }
+}
+
+/// What training computes matrix products in on a settled device: what is asked for, else half precision on a GPU where the
+/// recipe has `amp`, as the reference has (paper.md §3.3).
+pub fn precision(device: DeviceChoice, asked: Option<Precision>, amp: bool) -> Precision {
+    match (asked, device) {
+        (Some(precision), _) => precision,
+        (None, DeviceChoice::Cuda(_)) if amp => Precision::F16,
+        _ => Precision::F32,
+    }
 }
 
 /// Does the work on a settled device.
