@@ -6,6 +6,7 @@ use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
 use lmv_runtime::evaluation::{Evaluation, Measured};
 use lmv_runtime::events::{Event, Observer};
+use lmv_runtime::parameters::Trained;
 use lmv_runtime::places::Places;
 use lmv_runtime::runnable;
 use lmv_runtime::training::lock;
@@ -27,6 +28,9 @@ pub struct Args {
     /// What training gave: a run folder (its best checkpoint) or a file of weights
     #[arg(long, value_name = "RUN|FILE")]
     checkpoint: PathBuf,
+    /// Takes the averaged weights that a run keeps where its recipe has `ema`, in place of the trained ones
+    #[arg(long)]
+    ema: bool,
     #[command(flatten)]
     device: Device,
     #[command(flatten)]
@@ -42,7 +46,7 @@ pub struct Job<'a> {
     /// The spec.
     pub spec: &'a Checked,
     /// A run folder or a file; it is there.
-    pub checkpoint: &'a Path,
+    pub checkpoint: Trained<'a>,
     /// Where names of data and weights lead.
     pub places: &'a Places,
     /// Where it runs.
@@ -69,7 +73,12 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let (variant, purpose) = (variant.variant.as_deref(), Purpose::Trained);
     let subject = Subject { spec: &args.spec, variant, experiment: &spec.experiment, places: &places, purpose };
     args.locked.hold(&subject, context)?;
-    let job = Job { spec: &spec, checkpoint: &args.checkpoint, places: &places, device: args.device.device };
+    let job = Job {
+        spec: &spec,
+        checkpoint: Trained { path: &args.checkpoint, average: args.ema },
+        places: &places,
+        device: args.device.device,
+    };
     let mut progress = Progress::new(context);
     let done = evaluate(&job, &mut progress);
     progress.finish();
@@ -107,8 +116,8 @@ fn evaluate(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Measured, Fail
         passes: device::passes(device),
         places: job.places,
         checkpoint: job.checkpoint,
-        drawn: crate::train::drawn(match job.checkpoint.parent() {
-            Some(runs) if job.checkpoint.join(lock::NAME).exists() => runs,
+        drawn: crate::train::drawn(match job.checkpoint.path.parent() {
+            Some(runs) if job.checkpoint.path.join(lock::NAME).exists() => runs,
             _ => Path::new(crate::train::RUNS),
         }),
         observer,

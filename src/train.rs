@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use clap::value_parser;
 use lmv_compiler::library;
@@ -11,16 +10,19 @@ use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::places::Places;
+use lmv_runtime::precision::Precision;
 use lmv_runtime::runnable;
 use lmv_runtime::training::atomic_file::write_atomic;
 use lmv_runtime::training::engine::{Outcome, Training};
 use lmv_runtime::training::lock::{self, Lock};
+use lmv_runtime::training::recipe;
 use lmv_runtime::training::run_folder::RunFolder;
 use serde_json::json;
 
 use crate::config;
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
+use crate::interruption::interruption;
 use crate::locate::{self, Locate};
 use crate::progress::{Progress, by_name, measured};
 use crate::proof::{Locked, Purpose, Subject};
@@ -49,6 +51,14 @@ pub struct Args {
     /// The seed of everything random, in place of the spec's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// The most samples that go through the model at a time: a batch that the device has no memory for goes in parts, and
+    /// is still one step
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    micro_batch: Option<u32>,
+    /// What matrix products are computed in: f32, bf16 or f16; f32 where nothing is said, and f16 on a GPU where the recipe
+    /// has `amp = true`
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<Precision>,
     #[command(flatten)]
     device: Device,
     /// Goes on with a run that was stopped or killed; its spec and settings stay what they were
@@ -91,6 +101,10 @@ pub struct Job<'a> {
     pub steps: Option<u64>,
     /// A checkpoint every so many steps.
     pub checkpoint_steps: Option<u64>,
+    /// The most samples at a time.
+    pub micro_batch: Option<usize>,
+    /// What matrix products are computed in, if it is said.
+    pub precision: Option<Precision>,
     /// Where the run is written.
     pub target: Target<'a>,
 }
@@ -148,6 +162,8 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         seed: args.seed.or(spec.experiment.seed),
         steps: args.steps,
         checkpoint_steps: args.checkpoint_steps,
+        micro_batch: args.micro_batch.map(|n| n as usize),
+        precision: args.precision,
         target,
     };
     let mut progress = Progress::new(context);
@@ -228,6 +244,8 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
                 seed: then.seed,
                 steps: job.steps,
                 checkpoint_steps: job.checkpoint_steps.or(then.checkpoint_steps),
+                micro_batch: job.micro_batch.or(then.micro_batch),
+                precision: job.precision.or(then.precision),
                 ..new_lock(job, device)
             };
             let runs = folder.path().parent().map_or_else(|| PathBuf::from(RUNS), Path::to_path_buf);
@@ -237,7 +255,10 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
     let run = folder.path().display().to_string();
     context.event("run", json!({ "folder": run }));
     let stop = interruption();
+    let (micro_batch, recipe) = (lock.micro_batch, job.spec.experiment.train.as_ref());
     let training = Training {
+        precision: device::precision(device, lock.precision, recipe.is_some_and(|recipe| recipe::amp(&recipe.fields))),
+        micro_batch,
         experiment: &job.spec.experiment,
         passes: device::passes(device),
         places: job.places,
@@ -299,6 +320,8 @@ fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
         set: job.overrides.to_vec(),
         steps: job.steps,
         checkpoint_steps: job.checkpoint_steps,
+        micro_batch: job.micro_batch,
+        precision: job.precision,
         spec,
         imports,
         library: lock::hash(library::fingerprint_text().as_bytes()),
@@ -322,18 +345,4 @@ fn places_of(job: &Job<'_>) -> Result<String, Failure> {
     }
     let table = toml::Table::from_iter([("paths".to_owned(), paths.into()), ("weights".to_owned(), weights.into())]);
     Ok(format!("# Where the names of spec.lmv led on the machine of this run.\n{table}"))
-}
-
-/// Set once the user presses Ctrl-C, or whoever schedules the machine asks for an end (SIGTERM, SIGHUP); a second time ends
-/// the process at once.
-fn interruption() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    // Without a handler Ctrl-C still ends the process, and the last checkpoint stands.
-    let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(Exit::Failed as i32);
-        }
-    });
-    stop
 }

@@ -1,6 +1,6 @@
 //! Measuring a model on the evaluation split.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::Experiment;
@@ -14,7 +14,7 @@ use crate::layers::Pass;
 use crate::losses::{Losses, Use};
 use crate::metrics::{Meters, Output};
 use crate::network::{Network, class_numbers, values};
-use crate::parameters;
+use crate::parameters::{self, Trained};
 use crate::places::Places;
 use crate::stream::Stream;
 use crate::tasks::{self, Opening, Task};
@@ -30,8 +30,8 @@ pub struct Evaluation<'a> {
     pub passes: Passes,
     /// Where its names lead.
     pub places: &'a Places,
-    /// What training gave: a run's folder, a checkpoint's folder or a file.
-    pub checkpoint: &'a Path,
+    /// What training gave.
+    pub checkpoint: Trained<'a>,
     /// Where data that the program draws itself is kept.
     pub drawn: PathBuf,
     /// Who watches.
@@ -54,7 +54,7 @@ impl Work for Evaluation<'_> {
     type Output = Result<Measured>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
-        let seed = lock::seed_of(self.checkpoint).or(self.experiment.seed).unwrap_or(0);
+        let seed = lock::seed_of(self.checkpoint.path).or(self.experiment.seed).unwrap_or(0);
         let plan = self.passes.plan(&self.experiment.graph);
         let opening = Opening { places: self.places, drawn: self.drawn, seed, threads: 0 };
         let task = tasks::open(self.experiment, &opening, self.observer)?;

@@ -3,7 +3,7 @@
 mod make;
 pub mod used;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -13,15 +13,16 @@ use lmv_compiler::graph::{Filling, LlmSizes, Parameter};
 use lmv_compiler::library;
 use lmv_compiler::plan::Plan;
 
-pub use self::make::make;
+pub use self::make::{make, may_be_halves};
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
 use crate::init;
 use crate::kernels::Kernels;
 use crate::places::Places;
-use crate::training::checkpoint_store::{CheckpointStore, Slot, read_checkpoint};
+use crate::training::checkpoint_store::{CheckpointStore, Loaded, Slot, read_checkpoint};
 use crate::training::seeds::Seeds;
-use crate::weights::{self, Checkpoint, NameMap, Wanted};
+use crate::training::tensor_file::Tensor;
+use crate::weights::{self, Checkpoint, NameMap, Numbers, Wanted};
 
 /// What a plan reads, on a device.
 pub struct Parameters<B: Kernels> {
@@ -31,8 +32,22 @@ pub struct Parameters<B: Kernels> {
     pub hashes: BTreeMap<String, String>,
 }
 
-/// Starts every parameter of a plan, fills those that weights fill, and makes the plan's tensors of them. With `checkpoint`, what it holds comes first: a run's
-/// folder, a checkpoint's folder, or a file.
+/// What training gave, to fill a model with.
+#[derive(Clone, Copy, Debug)]
+pub struct Trained<'a> {
+    /// A run's folder (its best checkpoint), a checkpoint's folder, or a file.
+    pub path: &'a Path,
+    /// Whether the averaged weights are meant, which a run's checkpoint has beside the trained ones where the recipe has `ema`.
+    pub average: bool,
+}
+
+impl<'a> From<&'a Path> for Trained<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self { path, average: false }
+    }
+}
+
+/// Starts every parameter of a plan, fills those that weights fill, and makes the plan's tensors of them. With `checkpoint`, what it holds comes first.
 ///
 /// # Errors
 /// Weights that are not found, do not fit, or are damaged.
@@ -40,30 +55,32 @@ pub fn load<B: Kernels>(
     plan: &Plan,
     seeds: &Seeds,
     places: &Places,
-    checkpoint: Option<&Path>,
+    checkpoint: Option<Trained<'_>>,
     device: &B::Device,
     observer: &mut dyn Observer,
 ) -> Result<Parameters<B>> {
     let mut found = match checkpoint {
-        Some(path) => from_checkpoint(plan, path, observer)?,
+        Some(trained) => from_checkpoint(plan, trained, observer)?,
         None => BTreeMap::new(),
     };
     let mut sources = Sources { places, open: BTreeMap::new(), hashers: BTreeMap::new(), notes: Vec::new() };
     let named = sources.named(plan, &found)?;
     found.extend(named);
-    let tensors = make::<B>(plan, device, |parameter| {
+    let halves = if B::HALF_WEIGHTS { may_be_halves(plan) } else { HashSet::new() };
+    let tensors = make::<B, Numbers>(plan, device, |parameter| {
         let Some(dims) = parameter.shape.numbers() else {
             // The start of such a parameter says what is missing.
             return Err(init::initial(parameter, seeds).err().unwrap_or_else(|| Failure::new("an unknown size")));
         };
+        let halves = halves.contains(parameter.path.as_str());
         Ok(match (found.remove(&parameter.path), &parameter.filled_by) {
-            (Some(Origin::Here(values)), _) => values,
-            (Some(Origin::File(checkpoint, name)), _) => checkpoint.read_f32(&name)?,
-            (Some(Origin::Weights(weights, name)), _) => sources.tensor(&weights, &name)?,
+            (Some(Origin::Here(values)), _) => values.into(),
+            (Some(Origin::File(checkpoint, name)), _) => checkpoint.read_numbers(&name, halves)?.0,
+            (Some(Origin::Weights(weights, name)), _) => sources.tensor(&weights, &name, halves)?,
             (None, Some(Filling::Block { weights, layer, local, llm })) => {
-                sources.block(weights, *layer, local, llm, &dims)?
+                sources.block(weights, *layer, local, llm, &dims, halves)?
             }
-            (None, _) => init::initial(parameter, seeds)?.0,
+            (None, _) => init::initial(parameter, seeds)?.0.into(),
         })
     })?;
     sources.notes.drain(..).for_each(|note| observer.event(Event::Note(note)));
@@ -108,21 +125,29 @@ impl Sources<'_> {
     }
 
     /// One tensor, by the name that it has in its checkpoint.
-    fn tensor(&mut self, name: &str, theirs: &str) -> Result<Vec<f32>> {
-        let (values, hash) = self.open(name)?.read_hashed(theirs)?;
+    fn tensor(&mut self, name: &str, theirs: &str, halves: bool) -> Result<Numbers> {
+        let (values, hash) = self.open(name)?.read_numbers(theirs, halves)?;
         self.hash(name, theirs, hash);
         Ok(values)
     }
 
     /// One tensor of a block of a language model.
-    fn block(&mut self, name: &str, layer: usize, local: &str, llm: &LlmSizes, dims: &[usize]) -> Result<Vec<f32>> {
+    fn block(
+        &mut self,
+        name: &str,
+        layer: usize,
+        local: &str,
+        llm: &LlmSizes,
+        dims: &[usize],
+        halves: bool,
+    ) -> Result<Numbers> {
         let first = !self.open.contains_key(name);
         let checkpoint = self.open(name)?;
         let sizes = sizes(llm);
         if first {
             weights::check_config(checkpoint, name, &sizes)?;
         }
-        let (values, hash) = weights::read_block_tensor_hashed(checkpoint, &sizes, layer, local, dims)?;
+        let (values, hash) = weights::read_block_tensor_hashed(checkpoint, &sizes, layer, local, dims, halves)?;
         self.hash(name, &format!("layer.{layer}.{local}"), hash);
         Ok(values)
     }
@@ -185,14 +210,19 @@ fn name_maps(plan: &Plan) -> Vec<NameMap> {
 }
 
 /// What a checkpoint holds of the model's parameters, by their paths.
-fn from_checkpoint(plan: &Plan, path: &Path, observer: &mut dyn Observer) -> Result<BTreeMap<String, Origin>> {
+fn from_checkpoint(plan: &Plan, trained: Trained<'_>, observer: &mut dyn Observer) -> Result<BTreeMap<String, Origin>> {
+    let Trained { path, average } = trained;
     if path.join("checkpoints").is_dir() {
         let store = CheckpointStore::new(path.join("checkpoints"));
         let slot = if store.exists(Slot::Best) { Slot::Best } else { Slot::Last };
-        return fit(plan, &store.path(slot), store.load(slot)?.model);
+        return fit(plan, &store.path(slot), of_run(store.load(slot)?, average)?);
     }
     if path.join("state.json").is_file() {
-        return fit(plan, path, read_checkpoint(path)?.model);
+        return fit(plan, path, of_run(read_checkpoint(path)?, average)?);
+    }
+    if average {
+        return Err(Failure::at(path, "is a file of weights, and an average is kept in the checkpoints of a run")
+            .help("give the folder of a run, or the file that holds the average, without `--ema`"));
     }
     let checkpoint = Checkpoint::open(path)?;
     let wanted = |parameters: &mut dyn Iterator<Item = &Parameter>| -> Vec<Wanted> {
@@ -223,12 +253,22 @@ fn from_checkpoint(plan: &Plan, path: &Path, observer: &mut dyn Observer) -> Res
     Ok(report.names.into_iter().map(|(ours, theirs)| (ours, Origin::File(checkpoint.clone(), theirs))).collect())
 }
 
+/// The tensors of a run's own checkpoint: the trained ones, or the average of those with the buffers, of which none is taken.
+fn of_run(checkpoint: Loaded, average: bool) -> Result<Vec<Tensor<'static>>> {
+    if !average {
+        return Ok(checkpoint.model);
+    }
+    let Some(mut averaged) = checkpoint.ema else {
+        return Err(Failure::at(&checkpoint.folder, "keeps no average of the weights")
+            .help("train with `ema` in the recipe, for example `--set train.ema=0.999`"));
+    };
+    let names: BTreeSet<_> = averaged.iter().map(|tensor| tensor.name.clone()).collect();
+    averaged.extend(checkpoint.model.into_iter().filter(|tensor| !names.contains(&tensor.name)));
+    Ok(averaged)
+}
+
 /// The tensors of a run's own checkpoint, held against the model.
-fn fit(
-    plan: &Plan,
-    place: &Path,
-    model: Vec<crate::training::tensor_file::Tensor<'static>>,
-) -> Result<BTreeMap<String, Origin>> {
+fn fit(plan: &Plan, place: &Path, model: Vec<Tensor<'static>>) -> Result<BTreeMap<String, Origin>> {
     let mut values: BTreeMap<String, Origin> = BTreeMap::new();
     for tensor in model {
         let Some(parameter) = plan.parameters.iter().find(|parameter| parameter.path == tensor.name) else {
