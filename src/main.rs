@@ -17,6 +17,7 @@ mod explain;
 mod fmt;
 mod generate;
 mod infer;
+mod interruption;
 mod locate;
 mod memory;
 mod new;
