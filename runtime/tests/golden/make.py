@@ -13,7 +13,8 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   6. `language.py`:   a whole causal language model                                    -> `language.safetensors`
   7. `encoders.py`:   CLIP's image tower, RoBERTa and VideoMAE                         -> `encoders/`
   8. `checkpoints.py`: checkpoints as trainers leave them                              -> `checkpoints/`
-  9. `deit_run.py`:   ten steps of the classifier under the paper's recipe             -> `deit_run.safetensors`
+  9. `positions.py`: the classifier on images of other sizes                          -> `positions.safetensors`
+ 10. `deit_run.py`:   ten steps of the classifier under the paper's recipe             -> `deit_run.safetensors`
 
 The same versions of the libraries write the same bytes.
 """
@@ -30,6 +31,7 @@ import encoders
 import language
 import layers
 import llm_blocks
+import positions
 import recipes
 import training
 import vit_llama
@@ -45,6 +47,7 @@ def main():
 
     llm_blocks.write(out)
     vit_llama.write(out / "vit_llama", llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
+    positions.write(out)
     recipes.write(out)
     layers.write(out)
     training.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
