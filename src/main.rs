@@ -23,6 +23,7 @@ mod new;
 mod progress;
 mod proof;
 mod rewrite;
+mod scores;
 mod show;
 mod spec;
 mod train;

@@ -10,6 +10,7 @@ use lmv_compiler::library;
 use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
 use lmv_runtime::events::{Event, Observer};
+use lmv_runtime::metrics::Score;
 use lmv_runtime::places::Places;
 use lmv_runtime::runnable;
 use lmv_runtime::training::atomic_file::write_atomic;
@@ -22,7 +23,7 @@ use crate::config;
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::locate::{self, Locate};
-use crate::progress::{Progress, by_name, measured};
+use crate::progress::{Progress, by_name, in_words};
 use crate::proof::{Locked, Purpose, Subject};
 use crate::spec::{self, Checked, Override, Set, Variant};
 
@@ -254,21 +255,17 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             let found = best.map(|(value, epoch)| json!({ "value": value, "epoch": epoch + 1 }));
             context
                 .event("done", json!({ "whole": whole, "folder": run, "metrics": by_name(&metrics), "best": found }));
-            let measured: Vec<String> =
-                metrics.iter().map(|(name, value)| format!("{name} {}", measured(name, *value))).collect();
-            let measured = measured.join(", ");
+            let measured = metrics.iter().map(in_words).collect::<Vec<_>>().join(", ");
             if !whole {
                 context.remark(&format!("\nstopped as asked: {measured}\nthe run is in {run}"));
                 context.remark(&format!("go on by `lmvc train --resume {run}`"));
                 return Ok(true);
             }
             context.remark(&format!("\ndone: {measured}"));
-            if let (Some((best, epoch)), Some((name, _))) = (best, metrics.first()) {
-                context.remark(&format!(
-                    "best {name}: {} after epoch {}",
-                    crate::progress::measured(name, best),
-                    epoch + 1
-                ));
+            // What decides is the first of those that are measured after each epoch.
+            let first = metrics.iter().find(|score| score.samples.is_none());
+            if let (Some((best, epoch)), Some(Score { name, reading, .. })) = (best, first) {
+                context.remark(&format!("best {name}: {} after epoch {}", reading.show(best), epoch + 1));
             }
             context.remark(&format!("the run is in {run}"));
             context.remark(&format!(
