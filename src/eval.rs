@@ -6,6 +6,7 @@ use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
 use lmv_runtime::evaluation::{Evaluation, Measured};
 use lmv_runtime::events::{Event, Observer};
+use lmv_runtime::parameters::Trained;
 use lmv_runtime::places::Places;
 use lmv_runtime::runnable;
 use lmv_runtime::training::lock;
@@ -34,6 +35,9 @@ pub struct Args {
     /// Keeps what was measured in the run's folder, where `lmvc report` finds it
     #[arg(long)]
     keep: bool,
+    /// Takes the averaged weights that a run keeps where its recipe has `ema`, in place of the trained ones
+    #[arg(long)]
+    ema: bool,
     #[command(flatten)]
     device: Device,
     #[command(flatten)]
@@ -49,7 +53,7 @@ pub struct Job<'a> {
     /// The spec.
     pub spec: &'a Checked,
     /// A run folder or a file; it is there.
-    pub checkpoint: &'a Path,
+    pub checkpoint: Trained<'a>,
     /// The run's folder to keep what was measured in.
     pub keep: Option<&'a Path>,
     /// Where names of data and weights lead.
@@ -83,7 +87,13 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         return Err(context.wrong_command(&message.help("leave `--keep` out, or name the folder of a run")));
     }
     let keep = args.keep.then_some(args.checkpoint.as_path());
-    let job = Job { spec: &spec, checkpoint: &args.checkpoint, keep, places: &places, device: args.device.device };
+    let job = Job {
+        spec: &spec,
+        checkpoint: Trained { path: &args.checkpoint, average: args.ema },
+        keep,
+        places: &places,
+        device: args.device.device,
+    };
     let mut progress = Progress::new(context);
     let done = evaluate(&job, &mut progress);
     progress.finish();
@@ -130,8 +140,8 @@ fn evaluate(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Measured, Fail
         places: job.places,
         checkpoint: job.checkpoint,
         keep: job.keep,
-        drawn: crate::train::drawn(match job.checkpoint.parent() {
-            Some(runs) if job.checkpoint.join(lock::NAME).exists() => runs,
+        drawn: crate::train::drawn(match job.checkpoint.path.parent() {
+            Some(runs) if job.checkpoint.path.join(lock::NAME).exists() => runs,
             _ => Path::new(crate::train::RUNS),
         }),
         observer,

@@ -7,6 +7,7 @@ use lmv_runtime::error::Failure;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::inference::Inference;
 use lmv_runtime::network::find_tap;
+use lmv_runtime::parameters::Trained;
 use lmv_runtime::places::Places;
 use lmv_runtime::runnable;
 
@@ -36,6 +37,9 @@ pub struct Args {
     /// What training gave: a run folder (its best checkpoint) or a file of weights
     #[arg(long, value_name = "RUN|FILE")]
     checkpoint: Option<PathBuf>,
+    /// Takes the averaged weights that a run keeps where its recipe has `ema`, in place of the trained ones
+    #[arg(long, requires = "checkpoint")]
+    ema: bool,
     /// Also writes a stream that the spec named with `let`; may be repeated
     #[arg(long, value_name = "NAME")]
     tap: Vec<String>,
@@ -56,7 +60,7 @@ pub struct Job<'a> {
     /// The file to write.
     pub output: &'a Path,
     /// A run folder or a file; it is there.
-    pub checkpoint: Option<&'a Path>,
+    pub checkpoint: Option<Trained<'a>>,
     /// Names of taps; the model has them.
     pub taps: &'a [String],
     /// Where names of weights lead.
@@ -95,7 +99,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         spec: &spec,
         input: &args.input,
         output: &args.output,
-        checkpoint: args.checkpoint.as_deref(),
+        checkpoint: args.checkpoint.as_deref().map(|path| Trained { path, average: args.ema }),
         taps: &args.tap,
         places: &places,
         device: args.device.device,

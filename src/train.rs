@@ -12,10 +12,12 @@ use lmv_runtime::error::Failure;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::metrics::Score;
 use lmv_runtime::places::Places;
+use lmv_runtime::precision::Precision;
 use lmv_runtime::runnable;
 use lmv_runtime::training::atomic_file::write_atomic;
 use lmv_runtime::training::engine::{Outcome, Training};
 use lmv_runtime::training::lock::{self, Lock};
+use lmv_runtime::training::recipe;
 use lmv_runtime::training::run_folder::RunFolder;
 use serde_json::json;
 
@@ -50,6 +52,14 @@ pub struct Args {
     /// The seed of everything random, in place of the spec's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// The most samples that go through the model at a time: a batch that the device has no memory for goes in parts, and
+    /// is still one step
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    micro_batch: Option<u32>,
+    /// What matrix products are computed in: f32, bf16 or f16; f32 where nothing is said, and f16 on a GPU where the recipe
+    /// has `amp = true`
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<Precision>,
     #[command(flatten)]
     device: Device,
     /// Goes on with a run that was stopped or killed; its spec and settings stay what they were
@@ -92,6 +102,10 @@ pub struct Job<'a> {
     pub steps: Option<u64>,
     /// A checkpoint every so many steps.
     pub checkpoint_steps: Option<u64>,
+    /// The most samples at a time.
+    pub micro_batch: Option<usize>,
+    /// What matrix products are computed in, if it is said.
+    pub precision: Option<Precision>,
     /// Where the run is written.
     pub target: Target<'a>,
 }
@@ -149,6 +163,8 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         seed: args.seed.or(spec.experiment.seed),
         steps: args.steps,
         checkpoint_steps: args.checkpoint_steps,
+        micro_batch: args.micro_batch.map(|n| n as usize),
+        precision: args.precision,
         target,
     };
     let mut progress = Progress::new(context);
@@ -229,6 +245,8 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
                 seed: then.seed,
                 steps: job.steps,
                 checkpoint_steps: job.checkpoint_steps.or(then.checkpoint_steps),
+                micro_batch: job.micro_batch.or(then.micro_batch),
+                precision: job.precision.or(then.precision),
                 ..new_lock(job, device)
             };
             let runs = folder.path().parent().map_or_else(|| PathBuf::from(RUNS), Path::to_path_buf);
@@ -238,7 +256,10 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
     let run = folder.path().display().to_string();
     context.event("run", json!({ "folder": run }));
     let stop = interruption();
+    let (micro_batch, recipe) = (lock.micro_batch, job.spec.experiment.train.as_ref());
     let training = Training {
+        precision: device::precision(device, lock.precision, recipe.is_some_and(|recipe| recipe::amp(&recipe.fields))),
+        micro_batch,
         experiment: &job.spec.experiment,
         passes: device::passes(device),
         places: job.places,
@@ -296,6 +317,8 @@ fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
         set: job.overrides.to_vec(),
         steps: job.steps,
         checkpoint_steps: job.checkpoint_steps,
+        micro_batch: job.micro_batch,
+        precision: job.precision,
         spec,
         imports,
         library: lock::hash(library::fingerprint_text().as_bytes()),

@@ -188,6 +188,35 @@ fn a_run_leaves_a_folder_that_can_be_measured_and_run() {
 }
 
 #[test]
+fn the_average_is_measured_where_it_is_asked_for_and_kept() {
+    let place = Place::new(SPEC);
+    place.succeeds(&["train", "a.lmv", "--epochs", "1"]);
+    let measured = |more: &[&str]| {
+        let arguments = [&["eval", "a.lmv", "--checkpoint", "runs/a-1", "--message-format", "json"], more].concat();
+        place.succeeds(&arguments).lines().find(|line| line.contains("metrics")).expect("a result").to_owned()
+    };
+    assert_ne!(measured(&[]), measured(&["--ema"]), "an average at 0.9 is far behind after an epoch");
+
+    let place = Place::new(&SPEC.replace("  ema       = 0.9\n", ""));
+    place.succeeds(&["train", "a.lmv", "--epochs", "1"]);
+    place.fails(
+        &["eval", "a.lmv", "--checkpoint", "runs/a-1", "--ema"],
+        &["keeps no average of the weights", "train.ema="],
+    );
+}
+
+#[test]
+fn a_run_in_parts_is_resumed_in_parts_and_at_its_precision() {
+    let place = Place::new(SPEC);
+    let train = ["train", "a.lmv", "--epochs", "1"];
+    let parts = ["--micro-batch", "5", "--precision", "f16"];
+    place.succeeds(&[&train[..], &parts, &["--name", "whole"]].concat());
+    place.succeeds(&[&train[..], &parts, &["--name", "halves", "--steps", "5"]].concat());
+    place.succeeds(&["train", "--resume", "runs/halves-1"]);
+    assert_eq!(remains(&place.path("runs/whole-1")), remains(&place.path("runs/halves-1")));
+}
+
+#[test]
 fn a_killed_run_goes_on_as_if_nothing_had_happened() {
     let place = Place::new(SPEC);
     let steps = ["--checkpoint-steps", "2"];

@@ -31,8 +31,8 @@ pub struct Recipe {
     pub(crate) places: BTreeMap<String, Origin>,
 }
 
-/// What a recipe may name, and the kind of part that each takes (`*` for a plain value, `[]` for a list of parts).
-const RECIPE_FIELDS: [(&str, &str); 11] = [
+/// What a recipe may name, and the kind of part that each takes (`number`, `count` and `flag` are plain values, `[]` is a list of parts).
+const RECIPE_FIELDS: [(&str, &str); 13] = [
     ("loss", "loss"),
     ("optimizer", "optimizer"),
     ("schedule", "schedule"),
@@ -40,10 +40,12 @@ const RECIPE_FIELDS: [(&str, &str); 11] = [
     ("eval_augment", "[augment]"),
     ("views", "views"),
     ("mix", "mix"),
+    ("mix_groups", "count"),
     ("sampler", "sampler"),
     ("ema", "number"),
     ("clip", "clip"),
     ("batch_norm", "momentum"),
+    ("amp", "flag"),
 ];
 
 /// A field as it is written, before it is settled.
@@ -205,7 +207,11 @@ impl Elaborator<'_> {
         };
         let place = Place { env, scope: Scope::root() };
         let sort = kind.trim_matches(['[', ']']);
-        let wanted = if sort == "number" { Kind::Number } else { Kind::Part(sort) };
+        let wanted = match sort {
+            "number" | "count" => Kind::Number,
+            "flag" => Kind::Argument,
+            sort => Kind::Part(sort),
+        };
         let settle = |this: &mut Self| {
             this.want(wanted, value, place.env.file);
             let value = this.eval(value, &place);
@@ -231,6 +237,7 @@ impl Elaborator<'_> {
         }
         let bounds = match name {
             "ema" => Some(("lies between 0 and 1", (0.0..=1.0).contains(&value.float().unwrap_or(0.0)))),
+            "mix_groups" => Some(("is at least 1", value.int().unwrap_or(0) >= 1)),
             "clip" => Some(("is more than 0", value.float().unwrap_or(1.0) > 0.0)),
             _ => None,
         };
@@ -251,7 +258,8 @@ fn of_kind(value: &Config, kind: &str) -> bool {
     match (value, kind) {
         (Config::Either(a, b), "mix") => of_kind(a, kind) && of_kind(b, kind),
         (Config::List(items), "[augment]") => items.iter().all(|item| of_kind(item, "augment")),
-        (Config::Int(_) | Config::Float(_), "number" | "clip") => true,
+        (Config::Int(_) | Config::Float(_), "number" | "clip") | (Config::Int(_), "count") => true,
+        (Config::Bool(_), "flag") => true,
         (Config::Record(losses), "loss") => losses.values().all(|loss| of_kind(loss, kind)),
         (Config::Sum(losses), "loss") => losses.iter().all(|loss| of_kind(loss, kind)),
         (Config::Scaled(_, loss), "loss") => of_kind(loss, kind),
@@ -264,6 +272,8 @@ fn kind_in_words(kind: &str) -> &'static str {
     match kind {
         "[augment]" => "a list of augmentations",
         "number" => "a number",
+        "count" => "a whole number",
+        "flag" => "`true` or `false`",
         "clip" => "a number, the largest norm of the gradient, or a way of clipping as `by_value` is",
         "momentum" => "the momentum of batch norms over the run, as `falling` is",
         "loss" => "a loss",

@@ -8,6 +8,7 @@ use lmv_compiler::passes::Passes;
 
 use crate::error::{Failure, Result};
 use crate::kernels::Kernels;
+use crate::precision::Precision;
 
 /// A device as `--device` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,16 @@ pub fn settle(choice: DeviceChoice) -> Result<(DeviceChoice, Option<String>)> {
 /// The passes that a settled device is given. Joined linear layers do not pay on the CPU (docs/decisions.md).
 pub fn passes(device: DeviceChoice) -> Passes {
     Passes { join_linears: matches!(device, DeviceChoice::Cuda(_)), ..Passes::ALL }
+}
+
+/// What training computes matrix products in on a settled device: what is asked for, else half precision on a GPU where the
+/// recipe has `amp`, as the reference has (paper.md §3.3).
+pub fn precision(device: DeviceChoice, asked: Option<Precision>, amp: bool) -> Precision {
+    match (asked, device) {
+        (Some(precision), _) => precision,
+        (None, DeviceChoice::Cuda(_)) if amp => Precision::F16,
+        _ => Precision::F32,
+    }
 }
 
 /// Does the work on a settled device.

@@ -22,7 +22,7 @@ use crate::layers::Pass;
 use crate::losses::{Losses, Use};
 use crate::metrics::{Meters, Output, Reading, Score, Way, entry};
 use crate::network::{Network, class_numbers, values};
-use crate::parameters;
+use crate::parameters::{self, Trained};
 use crate::places::Places;
 use crate::stream::Stream;
 use crate::tasks::{self, Opening, Task};
@@ -38,8 +38,8 @@ pub struct Evaluation<'a> {
     pub passes: Passes,
     /// Where its names lead.
     pub places: &'a Places,
-    /// What training gave: a run's folder, a checkpoint's folder or a file.
-    pub checkpoint: &'a Path,
+    /// What training gave.
+    pub checkpoint: Trained<'a>,
     /// The run's folder to keep what was measured in, for its report.
     pub keep: Option<&'a Path>,
     /// Where data that the program draws itself is kept.
@@ -65,7 +65,7 @@ impl Work for Evaluation<'_> {
     type Output = Result<Measured>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Self::Output {
-        let seed = lock::seed_of(self.checkpoint).or(self.experiment.seed).unwrap_or(0);
+        let seed = lock::seed_of(self.checkpoint.path).or(self.experiment.seed).unwrap_or(0);
         let plan = self.passes.plan(&self.experiment.graph);
         let opening = Opening { places: self.places, drawn: self.drawn, seed, threads: 0 };
         let task = tasks::open(self.experiment, &opening, self.observer)?;

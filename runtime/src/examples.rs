@@ -1,6 +1,7 @@
 //! Samples as a task reads them: for each field of the data a batch, in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::tensor::TensorData;
 use lmv_compiler::graph::Port;
@@ -65,6 +66,26 @@ impl Batch {
         Self::classes(vec![labels.len()], values)
     }
 
+    /// Some of the samples.
+    fn part(&self, samples: Range<usize>) -> Self {
+        fn rows<T: Clone>(all: &[T], batch: usize, samples: &Range<usize>) -> Vec<T> {
+            let each = all.len() / batch.max(1);
+            all[samples.start * each..samples.end * each].to_vec()
+        }
+        let batch = self.dims[0];
+        let mut dims = self.dims.clone();
+        dims[0] = samples.len();
+        let values = match &self.values {
+            Values::Numbers(values) => Values::Numbers(rows(values, batch, &samples)),
+            Values::Classes(values) => Values::Classes(rows(values, batch, &samples)),
+            Values::Shares { classes, shares } => {
+                Values::Shares { classes: *classes, shares: rows(shares, batch, &samples) }
+            }
+        };
+        let masks = self.masks.iter().map(|(dim, mask)| (*dim, rows(mask, batch, &samples))).collect();
+        Self { dims, values, masks }
+    }
+
     /// The batch as a stream on a device.
     pub fn stream<B: Kernels>(&self, device: &B::Device) -> Stream<B> {
         let stream = match &self.values {
@@ -109,6 +130,21 @@ impl Examples {
         })
     }
 
+    /// The samples in parts of at most `most`, as even as they come out, in their order.
+    pub fn parts(self, most: usize) -> Vec<Examples> {
+        let count = self.samples.div_ceil(most.max(1)).max(1);
+        if count == 1 {
+            return vec![self];
+        }
+        let at = |part: usize| part * self.samples / count;
+        let part = |part: usize| {
+            let range = at(part)..at(part + 1);
+            let fields = self.fields.iter().map(|(name, batch)| (name.clone(), batch.part(range.clone())));
+            Examples { samples: range.len(), fields: fields.collect() }
+        };
+        (0..count).map(part).collect()
+    }
+
     /// The model's inputs as streams on a device.
     ///
     /// # Errors
@@ -121,6 +157,27 @@ impl Examples {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_even_and_keep_order_and_masks() {
+        let text = Batch {
+            dims: vec![5, 2],
+            values: Values::Classes((0..10).collect()),
+            masks: vec![(0, vec![true, true, true, false, true, true, true, false, false, false])],
+        };
+        let share = Values::Shares { classes: 1, shares: vec![0.0, 1.0, 2.0, 3.0, 4.0] };
+        let share = Batch { dims: vec![5], values: share, masks: Vec::new() };
+        let fields = BTreeMap::from([("share".to_owned(), share), ("text".to_owned(), text)]);
+        let parts = Examples { samples: 5, fields }.parts(3);
+        assert_eq!(parts.iter().map(|part| part.samples).collect::<Vec<_>>(), [2, 3]);
+        let Values::Classes(words) = &parts[1].fields["text"].values else { panic!("classes") };
+        assert_eq!(words[..], [4, 5, 6, 7, 8, 9]);
+        assert_eq!(parts[1].fields["text"].dims, [3, 2]);
+        assert_eq!(parts[1].fields["text"].masks, [(0, vec![true, true, true, false, false, false])]);
+        let Values::Shares { shares, .. } = &parts[0].fields["share"].values else { panic!("shares") };
+        assert_eq!(shares[..], [0.0, 1.0]);
+        assert_eq!(parts[0].clone().parts(2).len(), 1);
+    }
 
     #[test]
     fn a_place_is_real_where_all_its_masks_say_so() {

@@ -13,7 +13,7 @@ use crate::examples::Batch;
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::network::{Network, values};
-use crate::parameters;
+use crate::parameters::{self, Trained};
 use crate::places::Places;
 use crate::training::lock;
 use crate::training::seeds::Seeds;
@@ -86,7 +86,14 @@ impl Work for Generation<'_> {
         let plan = self.passes.plan(&self.experiment.graph);
         let network = Network::<B>::new(&plan, &[])?;
         let seeds = Seeds::new(self.checkpoint.and_then(lock::seed_of).unwrap_or(self.seed));
-        let loaded = parameters::load::<B>(&plan, &seeds, self.places, self.checkpoint, &device, self.observer)?;
+        let loaded = parameters::load::<B>(
+            &plan,
+            &seeds,
+            self.places,
+            self.checkpoint.map(Trained::from),
+            &device,
+            self.observer,
+        )?;
         let mut tokens = self.prompt;
         let wrong = tokens.iter().find(|&&token| usize::try_from(token).map_or(true, |token| token >= size));
         if let Some(wrong) = wrong {

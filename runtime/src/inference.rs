@@ -18,7 +18,7 @@ use crate::events::{Event, Observer};
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::network::{Network, class_numbers, tensor, values};
-use crate::parameters;
+use crate::parameters::{self, Trained};
 use crate::places::Places;
 use crate::stream::Stream;
 use crate::training::atomic_file::write_atomic;
@@ -35,7 +35,7 @@ pub struct Inference<'a> {
     /// Where its names lead.
     pub places: &'a Places,
     /// Trained weights; without them the spec's own weights, and random starts for the rest.
-    pub checkpoint: Option<&'a Path>,
+    pub checkpoint: Option<Trained<'a>>,
     /// Tensors named like the model's inputs, batch first; for a varying length `NAME.mask` too.
     pub input: &'a Path,
     /// Where the outputs go.
@@ -61,7 +61,7 @@ impl Work for Inference<'_> {
             inputs.push(input::<B>(&file, &port.name, &plan.streams[port.stream.0], &device)?);
         }
         agree(&plan, &inputs, self.input)?;
-        let seeds = Seeds::new(self.checkpoint.and_then(lock::seed_of).unwrap_or(self.seed));
+        let seeds = Seeds::new(self.checkpoint.and_then(|trained| lock::seed_of(trained.path)).unwrap_or(self.seed));
         let parameters =
             parameters::load::<B>(&plan, &seeds, self.places, self.checkpoint, &device, self.observer)?.tensors;
         if let (None, Some(remark)) = (self.checkpoint, untrained(&self.experiment.graph)) {

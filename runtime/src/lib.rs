@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod network;
 pub mod parameters;
 pub mod places;
+pub mod precision;
 pub mod proof;
 pub mod runnable;
 pub mod stream;

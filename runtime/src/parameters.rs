@@ -3,7 +3,7 @@
 mod make;
 pub mod used;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -19,8 +19,9 @@ use crate::events::{Event, Observer};
 use crate::init;
 use crate::kernels::Kernels;
 use crate::places::Places;
-use crate::training::checkpoint_store::{CheckpointStore, Slot, read_checkpoint};
+use crate::training::checkpoint_store::{CheckpointStore, Loaded, Slot, read_checkpoint};
 use crate::training::seeds::Seeds;
+use crate::training::tensor_file::Tensor;
 use crate::weights::{self, Checkpoint, NameMap, Wanted};
 
 /// What a plan reads, on a device.
@@ -31,8 +32,22 @@ pub struct Parameters<B: Kernels> {
     pub hashes: BTreeMap<String, String>,
 }
 
-/// Starts every parameter of a plan, fills those that weights fill, and makes the plan's tensors of them. With `checkpoint`, what it holds comes first: a run's
-/// folder, a checkpoint's folder, or a file.
+/// What training gave, to fill a model with.
+#[derive(Clone, Copy, Debug)]
+pub struct Trained<'a> {
+    /// A run's folder (its best checkpoint), a checkpoint's folder, or a file.
+    pub path: &'a Path,
+    /// Whether the averaged weights are meant, which a run's checkpoint has beside the trained ones where the recipe has `ema`.
+    pub average: bool,
+}
+
+impl<'a> From<&'a Path> for Trained<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self { path, average: false }
+    }
+}
+
+/// Starts every parameter of a plan, fills those that weights fill, and makes the plan's tensors of them. With `checkpoint`, what it holds comes first.
 ///
 /// # Errors
 /// Weights that are not found, do not fit, or are damaged.
@@ -40,12 +55,12 @@ pub fn load<B: Kernels>(
     plan: &Plan,
     seeds: &Seeds,
     places: &Places,
-    checkpoint: Option<&Path>,
+    checkpoint: Option<Trained<'_>>,
     device: &B::Device,
     observer: &mut dyn Observer,
 ) -> Result<Parameters<B>> {
     let mut found = match checkpoint {
-        Some(path) => from_checkpoint(plan, path, observer)?,
+        Some(trained) => from_checkpoint(plan, trained, observer)?,
         None => BTreeMap::new(),
     };
     let mut sources = Sources { places, open: BTreeMap::new(), hashers: BTreeMap::new(), notes: Vec::new() };
@@ -185,14 +200,19 @@ fn name_maps(plan: &Plan) -> Vec<NameMap> {
 }
 
 /// What a checkpoint holds of the model's parameters, by their paths.
-fn from_checkpoint(plan: &Plan, path: &Path, observer: &mut dyn Observer) -> Result<BTreeMap<String, Origin>> {
+fn from_checkpoint(plan: &Plan, trained: Trained<'_>, observer: &mut dyn Observer) -> Result<BTreeMap<String, Origin>> {
+    let Trained { path, average } = trained;
     if path.join("checkpoints").is_dir() {
         let store = CheckpointStore::new(path.join("checkpoints"));
         let slot = if store.exists(Slot::Best) { Slot::Best } else { Slot::Last };
-        return fit(plan, &store.path(slot), store.load(slot)?.model);
+        return fit(plan, &store.path(slot), of_run(store.load(slot)?, average)?);
     }
     if path.join("state.json").is_file() {
-        return fit(plan, path, read_checkpoint(path)?.model);
+        return fit(plan, path, of_run(read_checkpoint(path)?, average)?);
+    }
+    if average {
+        return Err(Failure::at(path, "is a file of weights, and an average is kept in the checkpoints of a run")
+            .help("give the folder of a run, or the file that holds the average, without `--ema`"));
     }
     let checkpoint = Checkpoint::open(path)?;
     let wanted = |parameters: &mut dyn Iterator<Item = &Parameter>| -> Vec<Wanted> {
@@ -223,12 +243,22 @@ fn from_checkpoint(plan: &Plan, path: &Path, observer: &mut dyn Observer) -> Res
     Ok(report.names.into_iter().map(|(ours, theirs)| (ours, Origin::File(checkpoint.clone(), theirs))).collect())
 }
 
+/// The tensors of a run's own checkpoint: the trained ones, or the average of those with the buffers, of which none is taken.
+fn of_run(checkpoint: Loaded, average: bool) -> Result<Vec<Tensor<'static>>> {
+    if !average {
+        return Ok(checkpoint.model);
+    }
+    let Some(mut averaged) = checkpoint.ema else {
+        return Err(Failure::at(&checkpoint.folder, "keeps no average of the weights")
+            .help("train with `ema` in the recipe, for example `--set train.ema=0.999`"));
+    };
+    let names: BTreeSet<_> = averaged.iter().map(|tensor| tensor.name.clone()).collect();
+    averaged.extend(checkpoint.model.into_iter().filter(|tensor| !names.contains(&tensor.name)));
+    Ok(averaged)
+}
+
 /// The tensors of a run's own checkpoint, held against the model.
-fn fit(
-    plan: &Plan,
-    place: &Path,
-    model: Vec<crate::training::tensor_file::Tensor<'static>>,
-) -> Result<BTreeMap<String, Origin>> {
+fn fit(plan: &Plan, place: &Path, model: Vec<Tensor<'static>>) -> Result<BTreeMap<String, Origin>> {
     let mut values: BTreeMap<String, Origin> = BTreeMap::new();
     for tensor in model {
         let Some(parameter) = plan.parameters.iter().find(|parameter| parameter.path == tensor.name) else {

@@ -22,9 +22,9 @@ use lmv_runtime::metrics::{Meters, Output};
 use lmv_runtime::network::{Network, TapedNetwork, tensor, values};
 use lmv_runtime::parameters;
 use lmv_runtime::places::Places;
-use lmv_runtime::training::engine::{Stepped, gradients};
 use lmv_runtime::training::recipe;
 use lmv_runtime::training::seeds::Seeds;
+use lmv_runtime::training::step::{Step, Stepped};
 
 const SPEC: &str = "use data.text { text_folder }
 use measures.language { perplexity }
@@ -106,7 +106,11 @@ fn scores_loss_gradients_and_steps() {
     let trained: Vec<usize> = plan.trained().map(|(index, _)| index).collect();
     let mut moments: BTreeMap<usize, [FloatTensor<Flex>; 2]> = BTreeMap::new();
     for (number, expected) in read(&file, "losses").values.into_iter().enumerate() {
-        let step = gradients::<Flex>(&taped, &tensors, &trained, &losses, &examples, &mut Pass::evaluating(), &device);
+        let step = Step { network: &taped, losses: &losses, trained: &trained, scale: 1.0, device: &device }.of(
+            &tensors,
+            &examples,
+            &mut Pass::evaluating(),
+        );
         let Stepped { loss, gradients, .. } = step.expect("the model gives something");
         assert!((loss - f64::from(expected)).abs() <= 1e-4, "step {number}: {loss}, expected {expected}");
         if number == 0 {

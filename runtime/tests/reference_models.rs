@@ -22,8 +22,8 @@ use lmv_runtime::losses::{Losses, Use};
 use lmv_runtime::network::{Network, TapedNetwork, tensor, values};
 use lmv_runtime::parameters;
 use lmv_runtime::places::Places;
-use lmv_runtime::training::engine::{Stepped, gradients};
 use lmv_runtime::training::seeds::Seeds;
+use lmv_runtime::training::step::{Step, Stepped};
 use lmv_runtime::weights::NameMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -77,7 +77,14 @@ impl Model {
         let places = Places::from_environment();
         let device = Default::default();
         let seeds = Seeds::new(0);
-        let loaded = parameters::load::<Flex>(&plan, &seeds, &places, Some(&checkpoint), &device, &mut |_: Event| {});
+        let loaded = parameters::load::<Flex>(
+            &plan,
+            &seeds,
+            &places,
+            Some(checkpoint.as_path().into()),
+            &device,
+            &mut |_: Event| {},
+        );
         let cases = folder.join("cases.safetensors");
         let given = read(&cases, input);
         let labels: Vec<usize> = read(&cases, "label").values.iter().map(|&label| label as usize).collect();
@@ -111,7 +118,8 @@ impl Model {
         }));
         let losses = Losses::new(&loss, &self.plan.outputs, Use::Training).expect("a loss that runs");
         let device = Default::default();
-        gradients::<Flex>(&network, &self.tensors, &self.trained, &losses, &self.examples, pass, &device)
+        Step { network: &network, losses: &losses, trained: &self.trained, scale: 1.0, device: &device }
+            .of(&self.tensors, &self.examples, pass)
             .expect("the model gives something")
     }
 

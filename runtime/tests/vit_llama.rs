@@ -19,8 +19,8 @@ use lmv_runtime::losses::{Losses, Use};
 use lmv_runtime::network::{TapedNetwork, tensor, values};
 use lmv_runtime::parameters;
 use lmv_runtime::places::Places;
-use lmv_runtime::training::engine::{Stepped, gradients};
 use lmv_runtime::training::seeds::Seeds;
+use lmv_runtime::training::step::{Step, Stepped};
 
 /// The spec of a golden folder's model; both folders hold their sizes in the shapes of the tensors.
 fn spec(golden: &Path) -> String {
@@ -101,7 +101,7 @@ fn one_block_of_a_checkpoint_does_not_fill_two() {
         &Passes::ALL.plan(&experiment.graph),
         &Seeds::new(0),
         &Places::from_environment(),
-        Some(&checkpoint),
+        Some(checkpoint.as_path().into()),
         &Default::default(),
         &mut |_: Event| {},
     );
@@ -124,7 +124,7 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
             plan,
             &Seeds::new(0),
             &Places::from_environment(),
-            Some(&checkpoint),
+            Some(checkpoint.as_path().into()),
             &device,
             &mut |_: Event| {},
         )
@@ -143,7 +143,8 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
         let losses = Losses::new(&loss(), &plan.outputs, Use::Training).expect("a loss that runs");
         let trained: Vec<usize> = plan.trained().map(|(index, _)| index).collect();
         let step = |parameters: &[_]| {
-            gradients::<Flex>(&network, parameters, &trained, &losses, &examples, &mut Pass::evaluating(), &device)
+            Step { network: &network, losses: &losses, trained: &trained, scale: 1.0, device: &device }
+                .of(parameters, &examples, &mut Pass::evaluating())
                 .expect("the model gives something")
         };
         let Stepped { loss, gradients: found, .. } = step(&parameters);

@@ -35,11 +35,13 @@ layers! {
 }
 
 // [batch, T, d], [batch, S, k], [batch, S, k] -> [batch, T, d]
-forward!(Attend, |this, inputs, _weights, _pass| {
+forward!(Attend, |this, inputs, _weights, pass| {
     let [q, k, v] = take(inputs);
     let heads = this.0.over(q.dims()[2]);
     let mask = k.mask(0);
-    vec![q.with(B::fused_attention(q.numbers(), k.into_numbers(), v.into_numbers(), heads, mask))]
+    let narrow = |t| pass.precision.narrow::<B>(t);
+    let seen = B::fused_attention(narrow(q.numbers()), narrow(k.into_numbers()), narrow(v.into_numbers()), heads, mask);
+    vec![q.with(pass.precision.widen::<B>(seen))]
 });
 
 // [batch, T, d], [batch, S, k] -> [batch, heads, T, S]

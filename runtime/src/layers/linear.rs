@@ -7,8 +7,8 @@ struct Linear;
 layers! { "linear" => |_| Ok(Linear) }
 
 // [batch, .., in] -> [batch, .., out]
-forward!(Linear, |_this, inputs, weights, _pass| {
+forward!(Linear, |_this, inputs, weights, pass| {
     let [x] = take(inputs);
-    let y = B::fused_linear(x.numbers(), weights.always("weight"), weights.get("bias"));
+    let y = pass.linear::<B>(x.numbers(), weights.always("weight"), weights.get("bias"));
     vec![x.with(y)]
 });

@@ -29,6 +29,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Failure, Result};
 use crate::kernels::Kernels;
+use crate::precision::Precision;
 use crate::stream::Stream;
 
 /// A layer at work.
@@ -67,6 +68,8 @@ impl<B: Kernels> Weights<'_, B> {
 pub struct Pass {
     /// The random numbers of a training step; absent while evaluating.
     pub training: Option<ChaCha8Rng>,
+    /// What matrix products are computed in.
+    pub precision: Precision,
     /// New values of buffers, each a tensor of the backend that its layer ran on.
     updates: Vec<(TensorId, Box<dyn Any>)>,
 }
@@ -74,12 +77,23 @@ pub struct Pass {
 impl Pass {
     /// A pass that only looks.
     pub fn evaluating() -> Self {
-        Self { training: None, updates: Vec::new() }
+        Self { training: None, precision: Precision::F32, updates: Vec::new() }
     }
 
     /// A pass of a training step, with its random numbers.
     pub fn training(random: ChaCha8Rng) -> Self {
-        Self { training: Some(random), updates: Vec::new() }
+        Self { training: Some(random), precision: Precision::F32, updates: Vec::new() }
+    }
+
+    /// A linear layer at the precision of the pass: x `[.., in]`, weight `[out, in]`, bias `[out]` → `[.., out]`.
+    fn linear<B: Kernels>(
+        &self,
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        bias: Option<FloatTensor<B>>,
+    ) -> FloatTensor<B> {
+        let narrow = |t| self.precision.narrow::<B>(t);
+        self.precision.widen::<B>(B::fused_linear(narrow(x), narrow(weight), bias.map(narrow)))
     }
 
     /// Gives a buffer its value for the next step.

@@ -11,7 +11,7 @@ struct Patchify {
 layers! { "patchify" => |node| Ok(Patchify { patch: size(node, "patch")? }) }
 
 // [batch, in, h, w] -> [batch, (h / patch) * (w / patch), d]
-forward!(Patchify, |this, inputs, weights, _pass| {
+forward!(Patchify, |this, inputs, weights, pass| {
     let [x] = take(inputs);
     let dims = x.dims();
     let [batch, channels, height, width] = [dims[0], dims[1], dims[2], dims[3]];
@@ -23,5 +23,5 @@ forward!(Patchify, |this, inputs, weights, _pass| {
     let weight = weights.always("weight");
     let d = burn::tensor::TensorMetadata::shape(&weight)[0];
     let weight = reshape::<B>(weight, &[d, channels * p * p]);
-    vec![Stream::new(B::fused_linear(patches, weight, weights.get("bias")))]
+    vec![Stream::new(pass.linear::<B>(patches, weight, weights.get("bias")))]
 });

@@ -12,7 +12,7 @@ struct Tubelets {
 layers! { "tubelets" => |node| Ok(Tubelets { tubelet: size(node, "tubelet")?, patch: size(node, "patch")? }) }
 
 // [batch, in, f, h, w] -> [batch, (f / tubelet) * (h / patch) * (w / patch), d]
-forward!(Tubelets, |this, inputs, weights, _pass| {
+forward!(Tubelets, |this, inputs, weights, pass| {
     let [x] = take(inputs);
     let dims = x.dims();
     let (t, p) = (this.tubelet, this.patch);
@@ -24,5 +24,5 @@ forward!(Tubelets, |this, inputs, weights, _pass| {
     let tubes = reshape::<B>(cut, &[batch, times * rows * columns, width]);
     let weight = weights.always("weight");
     let d = burn::tensor::TensorMetadata::shape(&weight)[0];
-    vec![Stream::new(B::fused_linear(tubes, reshape::<B>(weight, &[d, width]), weights.get("bias")))]
+    vec![Stream::new(pass.linear::<B>(tubes, reshape::<B>(weight, &[d, width]), weights.get("bias")))]
 });

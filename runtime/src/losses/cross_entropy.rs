@@ -72,6 +72,14 @@ impl<B: Kernels> Loss<B> for CrossEntropy {
         // The mean is over all rows, and those that only fill a sample up added nothing.
         Ok(if real == rows { mean } else { B::float_mul_scalar(mean, (rows as f64 / real.max(1) as f64).into()) })
     }
+
+    fn count(&self, fields: &[&Batch]) -> f64 {
+        let field = fields[0];
+        match field.values {
+            Values::Classes(_) => field.real().into_iter().filter(|real| *real).count() as f64,
+            _ => field.dims[0] as f64,
+        }
+    }
 }
 
 #[cfg(test)]

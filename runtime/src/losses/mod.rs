@@ -21,6 +21,12 @@ pub trait Loss<B: Kernels>: Send + Sync {
     /// # Errors
     /// A field that is not what the signature says, such as a label that is no class.
     fn of(&self, outputs: &[Stream<B>], fields: &[&Batch]) -> Result<FloatTensor<B>>;
+
+    /// How many the mean of a batch is over: its samples, where nothing else is said. The means of a batch's parts, each
+    /// weighed by this, make the mean of the whole.
+    fn count(&self, fields: &[&Batch]) -> f64 {
+        fields.first().map_or(0.0, |field| field.dims[0] as f64)
+    }
 }
 
 /// A loss made from its arguments.
@@ -73,13 +79,22 @@ impl<B: Kernels> Losses<B> {
     /// # Errors
     /// Data that the loss cannot be taken of.
     pub fn of(&self, outputs: &[Stream<B>], examples: &Examples) -> Result<FloatTensor<B>> {
+        self.of_part(outputs, examples, &self.counts(examples)?)
+    }
+
+    /// What one part of a batch adds to the loss of the whole, `[1]`; `whole` are the counts of that.
+    ///
+    /// # Errors
+    /// Data that the loss cannot be taken of.
+    pub fn of_part(&self, outputs: &[Stream<B>], part: &Examples, whole: &[f64]) -> Result<FloatTensor<B>> {
         let mut sum: Option<FloatTensor<B>> = None;
-        for part in &self.parts {
-            let fields = part.fields.iter().map(|field| examples.field(field)).collect::<Result<Vec<_>>>()?;
-            let taken: Vec<Stream<B>> = part.outputs.iter().map(|&index| outputs[index].clone()).collect();
-            let mut value = part.loss.of(&taken, &fields)?;
-            if part.weight != 1.0 {
-                value = B::float_mul_scalar(value, part.weight.into());
+        for ((term, count), whole) in self.parts.iter().zip(self.counts(part)?).zip(whole) {
+            let taken: Vec<Stream<B>> = term.outputs.iter().map(|&index| outputs[index].clone()).collect();
+            let mut value = term.loss.of(&taken, &term.fields(part)?)?;
+            // A whole batch without a real token has a loss of zero, and so have its parts.
+            let weight = term.weight * if count == *whole { 1.0 } else { count / whole };
+            if weight != 1.0 {
+                value = B::float_mul_scalar(value, weight.into());
             }
             sum = Some(match sum {
                 Some(sum) => B::float_add(sum, value),
@@ -87,6 +102,21 @@ impl<B: Kernels> Losses<B> {
             });
         }
         sum.ok_or_else(|| Failure::new("the recipe has no loss"))
+    }
+
+    /// For each loss of the sum, how many its mean over a batch is over.
+    ///
+    /// # Errors
+    /// A field that the data does not give.
+    pub fn counts(&self, examples: &Examples) -> Result<Vec<f64>> {
+        self.parts.iter().map(|part| Ok(part.loss.count(&part.fields(examples)?))).collect()
+    }
+}
+
+impl<B: Kernels> Part<B> {
+    /// The fields that the loss takes, in the order of its signature.
+    fn fields<'e>(&self, examples: &'e Examples) -> Result<Vec<&'e Batch>> {
+        self.fields.iter().map(|field| examples.field(field)).collect()
     }
 }
 

@@ -8,22 +8,23 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn::tensor::TensorMetadata;
-use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::FloatTensor;
 use burn_autodiff::Autodiff;
 use lmv_compiler::passes::Passes;
-use lmv_compiler::plan::{Plan, TensorId};
+use lmv_compiler::plan::Plan;
 use lmv_compiler::{Experiment, Recipe};
 use serde_json::{Map, Value, json};
 
 use super::checkpoint_store::{Best, Checkpoint, CheckpointStore, Slot, TrainState};
 use super::lock::Lock;
+use super::loss_scale::LossScale;
 use super::metrics::Metrics;
 use super::run_folder::RunFolder;
 use super::schedule::Schedule;
 use super::seeds::Seeds;
+use super::step::{Step, Stepped};
 use super::tensor_file::Tensor;
-use super::{clip, recipe};
+use super::{clip, recipe, step};
 use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::evaluation::{self, Kept, Measured, Model};
@@ -36,6 +37,7 @@ use crate::metrics::Score;
 use crate::network::{Network, TapedNetwork, tensor, values};
 use crate::parameters;
 use crate::places::Places;
+use crate::precision::Precision;
 use crate::tasks::{self, Task};
 
 /// How long training goes on without a checkpoint when nothing else says when one is due.
@@ -59,6 +61,10 @@ pub struct Training<'a> {
     pub drawn: PathBuf,
     /// Decoding threads; 0 for one a core.
     pub threads: usize,
+    /// What matrix products are computed in.
+    pub precision: Precision,
+    /// The most samples that go through the model at a time; a larger batch goes in parts. All of them where there is none.
+    pub micro_batch: Option<usize>,
     /// Who watches.
     pub observer: &'a mut dyn Observer,
     /// Whether the user wants it to end.
@@ -99,6 +105,8 @@ struct State<B: Kernels> {
     global_step: u64,
     loss_sum: f64,
     best: Option<Best>,
+    /// Where matrix products are computed in `f16`.
+    scale: Option<LossScale>,
 }
 
 impl Work for Training<'_> {
@@ -133,6 +141,7 @@ impl Training<'_> {
         let store = self.folder.checkpoints();
         let mut metrics = self.folder.metrics()?;
         let mut state = fresh::<B>(&plan, recipe, loaded.tensors, &device);
+        state.scale = (self.precision == Precision::F16).then(LossScale::default);
         if self.resume {
             Lock::read(self.folder.path())?.unchanged(&lock, self.folder.path())?;
             let from = match store.exists(Slot::Last) {
@@ -155,6 +164,8 @@ impl Training<'_> {
             // The mean over an epoch's steps needs their number; a run may end before.
             steps_per_epoch: task.steps_per_epoch(),
             epochs: recipe.epochs as u64,
+            precision: self.precision,
+            micro_batch: self.micro_batch,
             experiment: self.experiment,
             places: self.places,
             folder: self.folder.path(),
@@ -194,7 +205,7 @@ fn fresh<B: Kernels>(plan: &Plan, recipe: &Recipe, tensors: Vec<FloatTensor<B>>,
             }
         })
         .collect();
-    State { tensors, trained, epoch: 0, step_in_epoch: 0, global_step: 0, loss_sum: 0.0, best: None }
+    State { tensors, trained, epoch: 0, step_in_epoch: 0, global_step: 0, loss_sum: 0.0, best: None, scale: None }
 }
 
 /// Takes up the last checkpoint; gives its step.
@@ -226,6 +237,10 @@ fn restore<B: Kernels>(state: &mut State<B>, store: &CheckpointStore, plan: &Pla
     // Kept as bits: a sum that went through decimal text could come back another one.
     let bits = saved.extra.get("loss_sum").and_then(Value::as_str).and_then(|bits| bits.parse::<u64>().ok());
     state.loss_sum = bits.map_or(0.0, f64::from_bits);
+    if let (Some(scale), Some(saved)) = (&mut state.scale, saved.extra.get("loss_scale")) {
+        *scale = serde_json::from_value(saved.clone())
+            .map_err(|error| Failure::at(&folder, format!("the scale of the loss cannot be read: {error}")))?;
+    }
     Ok(state.global_step)
 }
 
@@ -239,6 +254,8 @@ struct Run<'a, B: Kernels> {
     ema: Option<f64>,
     steps_per_epoch: u64,
     epochs: u64,
+    precision: Precision,
+    micro_batch: Option<usize>,
     experiment: &'a Experiment,
     places: &'a Places,
     folder: &'a Path,
@@ -343,9 +360,17 @@ impl<B: Kernels> Run<'_, B> {
         let samples = examples.samples;
         let lr = self.schedule.lr(self.optimizer.lr, state.epoch, state.step_in_epoch, self.steps_per_epoch);
         let mut pass = Pass::training(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch));
+        pass.precision = self.precision;
         let indices: Vec<usize> = state.trained.iter().map(|trained| trained.index).collect();
+        let step = Step {
+            network: &self.network,
+            losses: &self.losses,
+            trained: &indices,
+            scale: state.scale.map_or(1.0, |scale| scale.scale),
+            device: &self.device,
+        };
         let Stepped { loss: value, gradients: mut found, updates } =
-            gradients(&self.network, &state.tensors, &indices, &self.losses, &examples, &mut pass, &self.device)?;
+            step.in_parts(&state.tensors, examples, self.micro_batch, &mut pass)?;
         if !value.is_finite() {
             return Err(Failure::new(format!(
                 "the loss is {value} at epoch {}, step {}",
@@ -359,14 +384,23 @@ impl<B: Kernels> Run<'_, B> {
             })
             .help("lower the learning rate (`--set train.lr=…`), warm up longer, or look at the data for numbers that are none"));
         }
-        if let Some(limit) = self.clip {
-            self.clip_to(&mut found, limit, state)?;
-        }
         for (buffer, value) in updates {
             state.tensors[buffer.0] = value;
         }
+        if let Some(scale) = &mut state.scale {
+            let finite = step::all_finite::<B>(&found);
+            scale.update(finite);
+            if !finite {
+                // Too large a scale, and not too large a step: the next one is taken with half of it.
+                return Ok((samples, value, lr));
+            }
+        }
+        if let Some(limit) = self.clip {
+            self.clip_to(&mut found, limit, state)?;
+        }
         // A step number beyond u32 would take centuries.
-        let step = u32::try_from(state.global_step + 1).unwrap_or(u32::MAX);
+        let taken = state.global_step + 1 - state.scale.map_or(0, |scale| scale.left_out);
+        let step = u32::try_from(taken).unwrap_or(u32::MAX);
         for (trained, gradient) in state.trained.iter_mut().zip(found) {
             let Some(gradient) = gradient else { continue };
             let weight_decay = if trained.decay { self.optimizer.weight_decay } else { 0.0 };
@@ -495,48 +529,13 @@ impl<B: Kernels> Run<'_, B> {
             seed: self.seeds.seed(),
             best: state.best,
             spec_hash: self.lock.spec.clone(),
-            extra: json!({ "loss_sum": state.loss_sum.to_bits().to_string() }),
+            extra: json!({ "loss_sum": state.loss_sum.to_bits().to_string(), "loss_scale": state.scale }),
         };
         self.store
             .save(slot, Checkpoint { state: &saved, model: &model, optimizer: &optimizer, ema: average.as_deref() })?;
         self.saved = Instant::now();
         Ok(())
     }
-}
-
-/// What a batch says of a model.
-pub struct Stepped<B: Kernels> {
-    /// The loss.
-    pub loss: f64,
-    /// Its gradient for each of the tensors that were asked for; none at all where the loss is not finite.
-    pub gradients: Vec<Option<FloatTensor<B>>>,
-    /// The buffers that the step changes, with their values for the next one.
-    pub updates: Vec<(TensorId, FloatTensor<B>)>,
-}
-
-/// The loss of a batch, and its gradient for each of the `trained` of the plan's tensors (by their indexes).
-///
-/// # Errors
-/// Data that do not fit the model or the loss.
-pub fn gradients<B: Kernels>(
-    network: &TapedNetwork<B>,
-    tensors: &[FloatTensor<B>],
-    trained: &[usize],
-    losses: &Losses<Autodiff<B>>,
-    examples: &Examples,
-    pass: &mut Pass,
-    device: &B::Device,
-) -> Result<Stepped<B>> {
-    let inputs = examples.inputs::<B>(&network.plan().inputs, device)?;
-    let taped = network.forward(inputs, tensors, trained, pass);
-    let loss = losses.of(&taped.outputs, examples)?;
-    let value = f64::from(values::<B>(Autodiff::<B>::inner(loss.clone()))[0]);
-    if !value.is_finite() {
-        return Ok(Stepped { loss: value, gradients: Vec::new(), updates: Vec::new() });
-    }
-    let mut gradients = Autodiff::<B>::backward(loss);
-    let found = taped.leaves.iter().map(|leaf| Autodiff::<B>::grad_remove(leaf, &mut gradients)).collect();
-    Ok(Stepped { loss: value, gradients: found, updates: taped.updates })
 }
 
 /// decay · average + (1 - decay) · parameter (timm's ModelEma, paper.md §3.3).

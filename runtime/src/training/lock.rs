@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Result};
+use crate::precision::Precision;
 use crate::training::atomic_file::write_atomic;
 use crate::training::checkpoint_store::read_checkpoint;
 
@@ -30,6 +31,12 @@ pub struct Lock {
     pub steps: Option<u64>,
     /// Steps between checkpoints within an epoch, if it was asked for.
     pub checkpoint_steps: Option<u64>,
+    /// The most samples that go through the model at a time, if it was said.
+    #[serde(default)]
+    pub micro_batch: Option<usize>,
+    /// What matrix products are computed in, if it was said.
+    #[serde(default)]
+    pub precision: Option<Precision>,
     /// BLAKE3 of the spec, as it is kept in the run's folder.
     pub spec: String,
     /// BLAKE3 of each file that it imports, by the path in the run's folder.

@@ -115,6 +115,48 @@ impl Mix {
     }
 }
 
+impl Mix {
+    /// Mixes a batch in `groups`, to which the samples are dealt in turn, and each of which is drawn for by itself: the
+    /// reference trains on four devices, of which each mixes what it has (paper.md §3.3). `images` are
+    /// [batch, planes, height, width] as `shape` says; gives the soft targets [batch, classes].
+    ///
+    /// # Errors
+    /// As [`Mix::draw`], [`Mixing::apply`] and [`Mixing::targets`].
+    pub fn in_groups(
+        &self,
+        groups: usize,
+        (images, shape): (&mut [f32], [usize; 4]),
+        (labels, classes): (&[usize], usize),
+        rng: &mut impl Rng,
+    ) -> Result<Vec<f32>> {
+        let [batch, planes, height, width] = shape;
+        let groups = groups.clamp(1, batch.max(1));
+        if groups == 1 {
+            let mixing = self.draw(height, width, rng)?;
+            mixing.apply(images, shape)?;
+            return mixing.targets(labels, classes, 0.0);
+        }
+        let size = planes * height * width;
+        let mut targets = vec![0.0; batch * classes];
+        let mut dealt = Vec::with_capacity(batch.div_ceil(groups) * size);
+        for group in 0..groups {
+            let members = || (group..batch).step_by(groups);
+            dealt.clear();
+            members().for_each(|sample| dealt.extend_from_slice(&images[sample * size..(sample + 1) * size]));
+            let mixing = self.draw(height, width, rng)?;
+            mixing.apply(&mut dealt, [members().count(), planes, height, width])?;
+            let own: Vec<usize> = members().map(|sample| labels[sample]).collect();
+            let mixed = mixing.targets(&own, classes, 0.0)?;
+            for (index, sample) in members().enumerate() {
+                images[sample * size..(sample + 1) * size].copy_from_slice(&dealt[index * size..(index + 1) * size]);
+                targets[sample * classes..(sample + 1) * classes]
+                    .copy_from_slice(&mixed[index * classes..(index + 1) * classes]);
+            }
+        }
+        Ok(targets)
+    }
+}
+
 impl CutBox {
     /// timm's `rand_bbox`: sides of √(1 − λ) of the image's, rounded down, around `centre` (row, column), clipped to
     /// the image.
@@ -360,6 +402,25 @@ mod tests {
         assert!(outside.apply(&mut [0.0; 8], [2, 1, 2, 2]).is_err());
         assert!(mixing.targets(&[3], 3, 0.1).is_err());
         assert!(one_hot_smoothed(&[0], 3, 1.5).is_err());
+    }
+
+    #[test]
+    fn groups_are_dealt_in_turn_and_mixed_by_themselves() {
+        // Image i is filled with i; with two groups 0, 2, 4 and 1, 3 are each mixed with their own reverse.
+        let mut images: Vec<f32> = (0..5).flat_map(|image| [image as f32; 12]).collect();
+        let mut rng = Seeds::new(3).stream("test", 0, 0);
+        let mix = Mix::Mixup { alpha: 0.8 };
+        let targets = mix.in_groups(2, (&mut images, [5, 3, 2, 2]), (&[0, 1, 2, 3, 4], 5), &mut rng).expect("mixed");
+        let mut again = Seeds::new(3).stream("test", 0, 0);
+        let [even, odd] = [(); 2].map(|()| mix.draw(2, 2, &mut again).expect("drawn").lambda as f32);
+        assert!(even != odd, "each group has its own share");
+        let value = |image: usize| images[image * 12];
+        for (image, own, partner, lambda) in [(0, 0.0, 4.0, even), (2, 2.0, 2.0, even), (1, 1.0, 3.0, odd)] {
+            assert!((value(image) - (own * lambda + partner * (1.0 - lambda))).abs() < 1e-6, "image {image}");
+        }
+        assert!((targets[5 + 1] - odd).abs() < 1e-6 && (targets[5 + 3] - (1.0 - odd)).abs() < 1e-6);
+        assert!((targets[4] - (1.0 - even)).abs() < 1e-6);
+        assert!(targets.chunks_exact(5).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-6));
     }
 
     proptest! {

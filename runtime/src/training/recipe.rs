@@ -134,6 +134,16 @@ pub fn mix(fields: &Fields) -> Result<Option<Mix>> {
     Ok(Some(mix))
 }
 
+/// Into how many groups a batch is dealt to be mixed.
+pub fn mix_groups(fields: &Fields) -> usize {
+    fields.get("mix_groups").and_then(Config::int).and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1)
+}
+
+/// Whether matrix products are computed in half precision on a GPU.
+pub fn amp(fields: &Fields) -> bool {
+    fields.get("amp") == Some(&Config::Bool(true))
+}
+
 /// How often in a row a repeating sampler shows an image.
 pub fn repeats(fields: &Fields) -> Option<usize> {
     call(fields, "sampler")

@@ -13,6 +13,7 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   6. `language.py`:   a whole causal language model                                    -> `language.safetensors`
   7. `encoders.py`:   CLIP's image tower, RoBERTa and VideoMAE                         -> `encoders/`
   8. `checkpoints.py`: checkpoints as trainers leave them                              -> `checkpoints/`
+  9. `deit_run.py`:   ten steps of the classifier under the paper's recipe             -> `deit_run.safetensors`
 
 The same versions of the libraries write the same bytes.
 """
@@ -24,6 +25,7 @@ import torch
 from transformers.utils import logging
 
 import checkpoints
+import deit_run
 import encoders
 import language
 import layers
@@ -46,6 +48,7 @@ def main():
     recipes.write(out)
     layers.write(out)
     training.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
+    deit_run.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()), training.images())
     language.write(out)
     encoders.write(out / "encoders")
     checkpoints.write(out / "checkpoints")

@@ -58,10 +58,15 @@ def run(llm: LlamaForCausalLM, pixels: Tensor, undecayed: tuple[str, ...], rank_
         | {f"average.{name}": averages[name].detach().clone() for name in AVERAGED}
 
 
-def write(out: Path, llm: LlamaForCausalLM):
+def images() -> Tensor:
+    """One of each class, [5, 16, 16, 3]."""
     generator = torch.Generator().manual_seed(500)
     size = (vit_llama.CLASSES, vit_llama.IMAGE, vit_llama.IMAGE, 3)
-    pixels = torch.randint(256, size, generator=generator, dtype=torch.uint8)
+    return torch.randint(256, size, generator=generator, dtype=torch.uint8)
+
+
+def write(out: Path, llm: LlamaForCausalLM):
+    pixels = images()
     cases = run(llm, pixels, UNDECAYED)
     assert cases["norms"].max() > CLIP, "the limit must be reached"
     # Every part of what a test is to find must move some number by far more than the test allows.

@@ -65,7 +65,7 @@ pub fn infer(
         experiment: &experiment,
         passes,
         places: &places,
-        checkpoint,
+        checkpoint: checkpoint.map(Into::into),
         input,
         output: &output,
         taps: &taps,

@@ -36,6 +36,7 @@ pub struct Classification {
     batch: usize,
     repeats: Option<usize>,
     mix: Option<Mix>,
+    mix_groups: usize,
     seeds: Seeds,
     threads: usize,
     /// Of each split its own: damage is remembered by index.
@@ -86,6 +87,7 @@ impl Classification {
             batch: recipe.map_or(EVALUATION_BATCH, |recipe| recipe.batch),
             repeats: fields.and_then(recipe::repeats),
             mix: fields.map(recipe::mix).transpose()?.flatten(),
+            mix_groups: fields.map_or(1, recipe::mix_groups),
             seeds: Seeds::new(opening.seed),
             threads: opening.threads,
             train_damage: Arc::new(Damage::new()),
@@ -207,9 +209,8 @@ impl Task for Classification {
             let mut label = Batch::labels(&labels);
             if let Some(mix) = &self.mix {
                 let mut rng = self.seeds.stream("mix", epoch, step);
-                let mixing = mix.draw(batch.size.0, batch.size.1, &mut rng)?;
-                mixing.apply(&mut batch.images, [dims[0], 3, dims[2], dims[3]])?;
-                let shares = mixing.targets(&labels, self.classes, 0.0)?;
+                let images = (&mut batch.images[..], [dims[0], 3, dims[2], dims[3]]);
+                let shares = mix.in_groups(self.mix_groups, images, (&labels, self.classes), &mut rng)?;
                 label.values = Values::Shares { classes: self.classes, shares };
             }
             Ok(examples(Batch::numbers(dims, batch.images), label))
