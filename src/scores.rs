@@ -1,6 +1,7 @@
 //! What was measured beside what was published: as lines, as a table in Markdown, and for programs.
 
 use lmv_compiler::Experiment;
+use lmv_runtime::evaluation::kept::KeptScore;
 use lmv_runtime::metrics::{Reading, Score};
 use serde_json::{Map, Value, json};
 
@@ -24,6 +25,11 @@ impl Row {
     /// Measured minus published.
     pub fn difference(&self) -> Option<f64> {
         self.reported.map(|reported| self.value - reported)
+    }
+
+    /// What was published, and the difference, as text.
+    pub fn beside(&self) -> Option<(String, String)> {
+        Some((self.number(self.reported?), self.signed(self.difference()?)))
     }
 
     /// A number of this metric without its unit.
@@ -56,6 +62,24 @@ pub fn rows(scores: &[Score], experiment: &Experiment) -> Vec<Row> {
     scores.iter().map(row).collect()
 }
 
+/// The same of what a run keeps.
+pub fn kept(scores: &[KeptScore]) -> Vec<Row> {
+    let reading = |score: &KeptScore| match (score.unit.as_str(), score.more_is_better) {
+        ("percent", true) => Reading::Percent,
+        ("percent", false) => Reading::ErrorPercent,
+        _ => Reading::Less,
+    };
+    let row = |score: &KeptScore| Row {
+        name: score.name.clone(),
+        value: score.value,
+        reported: score.reported,
+        reading: reading(score),
+        parts: score.parts.clone(),
+        samples: score.samples.zip(score.left_out),
+    };
+    scores.iter().map(row).collect()
+}
+
 /// A line a metric, and below it a line for each of its parts; parts of parts (`fog/3`) are for programs.
 pub fn lines(rows: &[Row]) -> String {
     let shown = |part: &&(String, f64)| !part.0.contains('/');
@@ -68,12 +92,11 @@ pub fn lines(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows {
         let value = row.reading.show(row.value);
-        let beside = match (row.reported, row.difference()) {
-            (Some(reported), Some(difference)) => {
-                let (reported, difference) = (row.number(reported), row.signed(difference));
+        let beside = match row.beside() {
+            Some((reported, difference)) => {
                 format!("{:pad$}  reported {reported}, {difference}", "", pad = values - value.chars().count())
             }
-            _ => String::new(),
+            None => String::new(),
         };
         text += &format!("{:width$}  {value}{beside}\n", row.name);
         for (name, value) in row.parts.iter().filter(shown) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use clap::value_parser;
 use lmv_compiler::library;
@@ -27,6 +27,7 @@ use crate::device::Device;
 use crate::locate::{self, Locate};
 use crate::progress::{Progress, by_name, in_words};
 use crate::proof::{Locked, Purpose, Subject};
+use crate::report;
 use crate::spec::{self, Checked, Override, Set, Variant};
 
 /// The folder that runs go into where nothing else is said.
@@ -217,8 +218,8 @@ pub fn drawn(runs: &Path) -> PathBuf {
     runs.join("data")
 }
 
-/// Begins a run or goes on with one, and tells where it is.
-fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Result<bool, Failure> {
+/// Begins a run or goes on with one, and tells where it is; false if the user ended it.
+pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Result<bool, Failure> {
     let (device, remark) = device::settle(job.device)?;
     remark.into_iter().for_each(|text| observer.event(Event::Note(text)));
     let (folder, lock, runs) = match &job.target {
@@ -282,13 +283,17 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
                 context.remark(&format!("go on by `lmvc train --resume {run}`"));
                 return Ok(true);
             }
+            // The run is what counts: a page that cannot be written is no reason to fail.
+            if let Err(failure) = report::write(folder.path()) {
+                context.tell(&Message::from(&failure).into_warning());
+            }
             context.remark(&format!("\ndone: {measured}"));
             // What decides is the first of those that are measured after each epoch.
             let first = metrics.iter().find(|score| score.samples.is_none());
             if let (Some((best, epoch)), Some(Score { name, reading, .. })) = (best, first) {
                 context.remark(&format!("best {name}: {} after epoch {}", reading.show(best), epoch + 1));
             }
-            context.remark(&format!("the run is in {run}"));
+            context.remark(&format!("the run is in {run}, and a page of it is {run}/report.html"));
             context.remark(&format!(
                 "next: `lmvc show {}{}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
                 job.spec_path.display(),
@@ -305,7 +310,7 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
 }
 
 /// What a run that begins now is made of; the runtime adds what it reads.
-fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
+pub fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
     let mut imports: BTreeMap<String, String> =
         job.spec.compiled.folder().into_iter().map(|(path, text)| (path, lock::hash(text.as_bytes()))).collect();
     let spec = imports.remove("spec.lmv").unwrap_or_default();
@@ -345,15 +350,19 @@ fn places_of(job: &Job<'_>) -> Result<String, Failure> {
 }
 
 /// Set once the user presses Ctrl-C, or whoever schedules the machine asks for an end (SIGTERM, SIGHUP); a second time ends
-/// the process at once.
+/// the process at once. A process that trains several runs has one for all of them.
 fn interruption() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    // Without a handler Ctrl-C still ends the process, and the last checkpoint stands.
-    let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(Exit::Failed as i32);
-        }
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let stop = STOP.get_or_init(|| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        // Without a handler Ctrl-C still ends the process, and the last checkpoint stands.
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(Exit::Failed as i32);
+            }
+        });
+        stop
     });
-    stop
+    stop.clone()
 }

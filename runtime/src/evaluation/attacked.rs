@@ -4,7 +4,6 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::{FloatTensor, FloatTensorOps};
 use burn_autodiff::Autodiff;
 use lmv_compiler::Metric;
-use rand::Rng;
 
 use super::Model;
 use super::beside::field_of;
@@ -45,8 +44,9 @@ impl<B: Kernels> Model<'_, B> {
                 return Ok(None);
             }
             let mut rng = self.seeds.stream("attack", 0, number);
+            let start = |pixels: &[f32]| attack.start(pixels, &mut rng);
             let changed =
-                attacked.against(examples?, field_of(metric), images.normalize(), attack, &mut rng, self.device)?;
+                attacked.against(examples?, field_of(metric), images.normalize(), attack, start, self.device)?;
             let outputs = self.outputs(&changed)?;
             let (logits, classes, labels) = real_rows(&outputs[attacked.output], changed.field(field_of(metric))?)?;
             accuracy.add(&logits, classes, &labels)?;
@@ -70,7 +70,7 @@ pub struct Attacked<'a, B: Kernels> {
 
 impl<B: Kernels> Attacked<'_, B> {
     /// The examples with images that are changed against the model: normalised ones in, normalised ones out. `label` is the
-    /// field of the true classes.
+    /// field of the true classes; `start` gives, of the images in pixels, those that the first step moves.
     ///
     /// # Errors
     /// Examples without images or labels.
@@ -80,7 +80,7 @@ impl<B: Kernels> Attacked<'_, B> {
         label: &str,
         normalize: &Normalize,
         attack: Attack,
-        rng: &mut impl Rng,
+        start: impl FnOnce(&[f32]) -> Vec<f32>,
         device: &B::Device,
     ) -> Result<Examples> {
         let input = &self.network.plan().inputs[0].name;
@@ -93,7 +93,7 @@ impl<B: Kernels> Attacked<'_, B> {
             return Err(Failure::new(format!("`{label}` is no batch of classes")));
         };
         let pixels = normalize.backward(numbers, plane);
-        let mut at = attack.start(&pixels, rng);
+        let mut at = start(&pixels);
         for _ in 0..attack.steps {
             let gradient = self.gradient(normalize.forward(&at, plane), &dims, &labels, device)?;
             attack.advance(&pixels, &mut at, &gradient);
