@@ -18,6 +18,7 @@ mod explain;
 mod fmt;
 mod generate;
 mod infer;
+mod interruption;
 mod locate;
 mod memory;
 mod new;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::Ordering;
 
 use clap::value_parser;
 use lmv_compiler::library;
@@ -24,6 +23,7 @@ use serde_json::json;
 use crate::config;
 use crate::context::{Context, Exit, Message};
 use crate::device::Device;
+use crate::interruption::interruption;
 use crate::locate::{self, Locate};
 use crate::progress::{Progress, by_name, in_words};
 use crate::proof::{Locked, Purpose, Subject};
@@ -347,22 +347,4 @@ fn places_of(job: &Job<'_>) -> Result<String, Failure> {
     }
     let table = toml::Table::from_iter([("paths".to_owned(), paths.into()), ("weights".to_owned(), weights.into())]);
     Ok(format!("# Where the names of spec.lmv led on the machine of this run.\n{table}"))
-}
-
-/// Set once the user presses Ctrl-C, or whoever schedules the machine asks for an end (SIGTERM, SIGHUP); a second time ends
-/// the process at once. A process that trains several runs has one for all of them.
-fn interruption() -> Arc<AtomicBool> {
-    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    let stop = STOP.get_or_init(|| {
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = stop.clone();
-        // Without a handler Ctrl-C still ends the process, and the last checkpoint stands.
-        let _ = ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(Exit::Failed as i32);
-            }
-        });
-        stop
-    });
-    stop.clone()
 }

@@ -398,7 +398,9 @@ fn stages_are_printed_as_json() {
     let (passed, plain) = (plan(&[]), plan(&["--no-passes"]));
     assert_eq!(passed["parameters"], plain["parameters"]);
     assert_eq!(norm(&plain)["tensors"][0][0], "weight");
-    assert_eq!(norm(&passed)["tensors"], serde_json::json!([]), "its gain is in the layers behind it");
+    // What the CPU is given: its gain is not in the layers behind it, whose weights stay as they are stored.
+    assert_eq!(norm(&passed)["tensors"], norm(&plain)["tensors"]);
+    assert_ne!(norm(&passed)["gradients"], norm(&plain)["gradients"]);
     assert_eq!(norm(&passed)["gradients"], serde_json::json!({ "inputs": true, "parameters": false }));
     for (file, stage, exit) in
         [("b.lmv", "ast", 0), ("b.lmv", "graph", 1), ("c.lmv", "ast", 1), ("nothing.lmv", "graph", 2)]

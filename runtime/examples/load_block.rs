@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn_flex::Flex;
-use lmv_compiler::passes::Passes;
+use lmv_runtime::device::{DeviceChoice, passes};
 use lmv_runtime::events::Event;
 use lmv_runtime::parameters;
 use lmv_runtime::places::Places;
@@ -42,8 +42,7 @@ fn load(checkpoint: &Path, layer: &str) -> Anyhow<()> {
          model(x : [4, {DIM}]) {{ x >> frozen(seven.layer[{layer}]) }}"
     );
     let compiled = lmv_compiler::compile("load_block", &program, &[]);
-    let plan =
-        Passes { join_linears: false, ..Passes::ALL }.plan(&compiled.experiment.ok_or("the spec is wrong")?.graph);
+    let plan = passes(DeviceChoice::Cpu).plan(&compiled.experiment.ok_or("the spec is wrong")?.graph);
     let weights = Locations::new(LocationKind::Weights, |_| None).with_flag("seven", checkpoint);
     let places = Places { paths: Locations::new(LocationKind::Path, |_| None), weights };
     let (read, memory) = (proc("io", "rchar:")?, proc("status", "VmRSS:")?);
@@ -52,12 +51,11 @@ fn load(checkpoint: &Path, layer: &str) -> Anyhow<()> {
         parameters::load::<Flex>(&plan, &Seeds::new(0), &places, None, &Default::default(), &mut |_: Event| {});
     let seconds = start.elapsed().as_secs_f64();
     let loaded = loaded.map_err(|failure| failure.to_string())?;
-    let numbers = plan.parameters.iter().filter_map(|parameter| parameter.shape.numbers());
-    let kept: usize = numbers.map(|dims| dims.iter().product::<usize>()).sum();
+    let kept: usize = loaded.tensors.iter().map(|tensor| tensor.bytes().len()).sum();
     println!(
         "{{\"seconds\": {seconds:.4}, \"read\": {}, \"kept\": {}, \"peak_kib\": {}, \"before_kib\": {memory}, \"tensors\": {}}}",
         proc("io", "rchar:")? - read,
-        4 * kept,
+        kept,
         proc("status", "VmHWM:")?,
         loaded.tensors.len()
     );

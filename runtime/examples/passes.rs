@@ -98,7 +98,7 @@ fn measure(name: &str, graph: &Graph, rounds: usize, batch: usize) {
 
 fn prepare(passes: Passes, graph: &Graph) -> Prepared {
     let plan = passes.plan(graph);
-    let tensors = make::<Flex>(&plan, &Default::default(), |parameter| {
+    let tensors = make::<Flex, Vec<f32>>(&plan, &Default::default(), |parameter| {
         let dims = parameter.shape.numbers().unwrap_or_default();
         let scale = 1.0 / (dims.iter().skip(1).product::<usize>() as f32).sqrt();
         Ok(noise(2, dims.iter().product()).into_iter().map(|x| x * scale).collect())

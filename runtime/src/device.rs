@@ -79,9 +79,11 @@ pub fn settle(choice: DeviceChoice) -> Result<(DeviceChoice, Option<String>)> {
     }
 }
 
-/// The passes that a settled device is given. Joined linear layers do not pay on the CPU (docs/decisions.md).
+/// The passes that a settled device is given. On the CPU joined linear layers do not pay, and a weight with a norm's gain
+/// in it could not stay in half precision (docs/decisions.md).
 pub fn passes(device: DeviceChoice) -> Passes {
-    Passes { join_linears: matches!(device, DeviceChoice::Cuda(_)), ..Passes::ALL }
+    let cuda = matches!(device, DeviceChoice::Cuda(_));
+    Passes { join_linears: cuda, fold_norms: cuda, ..Passes::ALL }
 }
 
 /// What training computes matrix products in on a settled device: what is asked for, else half precision on a GPU where the

@@ -3,7 +3,7 @@
 mod make;
 pub mod used;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use lmv_compiler::graph::{Filling, LlmSizes, Parameter};
 use lmv_compiler::library;
 use lmv_compiler::plan::Plan;
 
-pub use self::make::make;
+pub use self::make::{make, may_be_halves};
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
 use crate::init;
@@ -22,7 +22,7 @@ use crate::places::Places;
 use crate::training::checkpoint_store::{CheckpointStore, Loaded, Slot, read_checkpoint};
 use crate::training::seeds::Seeds;
 use crate::training::tensor_file::Tensor;
-use crate::weights::{self, Checkpoint, NameMap, Wanted};
+use crate::weights::{self, Checkpoint, NameMap, Numbers, Wanted};
 
 /// What a plan reads, on a device.
 pub struct Parameters<B: Kernels> {
@@ -66,19 +66,21 @@ pub fn load<B: Kernels>(
     let mut sources = Sources { places, open: BTreeMap::new(), hashers: BTreeMap::new(), notes: Vec::new() };
     let named = sources.named(plan, &found)?;
     found.extend(named);
-    let tensors = make::<B>(plan, device, |parameter| {
+    let halves = if B::HALF_WEIGHTS { may_be_halves(plan) } else { HashSet::new() };
+    let tensors = make::<B, Numbers>(plan, device, |parameter| {
         let Some(dims) = parameter.shape.numbers() else {
             // The start of such a parameter says what is missing.
             return Err(init::initial(parameter, seeds).err().unwrap_or_else(|| Failure::new("an unknown size")));
         };
+        let halves = halves.contains(parameter.path.as_str());
         Ok(match (found.remove(&parameter.path), &parameter.filled_by) {
-            (Some(Origin::Here(values)), _) => values,
-            (Some(Origin::File(checkpoint, name)), _) => checkpoint.read_f32(&name)?,
-            (Some(Origin::Weights(weights, name)), _) => sources.tensor(&weights, &name)?,
+            (Some(Origin::Here(values)), _) => values.into(),
+            (Some(Origin::File(checkpoint, name)), _) => checkpoint.read_numbers(&name, halves)?.0,
+            (Some(Origin::Weights(weights, name)), _) => sources.tensor(&weights, &name, halves)?,
             (None, Some(Filling::Block { weights, layer, local, llm })) => {
-                sources.block(weights, *layer, local, llm, &dims)?
+                sources.block(weights, *layer, local, llm, &dims, halves)?
             }
-            (None, _) => init::initial(parameter, seeds)?.0,
+            (None, _) => init::initial(parameter, seeds)?.0.into(),
         })
     })?;
     sources.notes.drain(..).for_each(|note| observer.event(Event::Note(note)));
@@ -123,21 +125,29 @@ impl Sources<'_> {
     }
 
     /// One tensor, by the name that it has in its checkpoint.
-    fn tensor(&mut self, name: &str, theirs: &str) -> Result<Vec<f32>> {
-        let (values, hash) = self.open(name)?.read_hashed(theirs)?;
+    fn tensor(&mut self, name: &str, theirs: &str, halves: bool) -> Result<Numbers> {
+        let (values, hash) = self.open(name)?.read_numbers(theirs, halves)?;
         self.hash(name, theirs, hash);
         Ok(values)
     }
 
     /// One tensor of a block of a language model.
-    fn block(&mut self, name: &str, layer: usize, local: &str, llm: &LlmSizes, dims: &[usize]) -> Result<Vec<f32>> {
+    fn block(
+        &mut self,
+        name: &str,
+        layer: usize,
+        local: &str,
+        llm: &LlmSizes,
+        dims: &[usize],
+        halves: bool,
+    ) -> Result<Numbers> {
         let first = !self.open.contains_key(name);
         let checkpoint = self.open(name)?;
         let sizes = sizes(llm);
         if first {
             weights::check_config(checkpoint, name, &sizes)?;
         }
-        let (values, hash) = weights::read_block_tensor_hashed(checkpoint, &sizes, layer, local, dims)?;
+        let (values, hash) = weights::read_block_tensor_hashed(checkpoint, &sizes, layer, local, dims, halves)?;
         self.hash(name, &format!("layer.{layer}.{local}"), hash);
         Ok(values)
     }

@@ -47,7 +47,7 @@ fn kept(program: &str, passes: Passes) -> (f64, f64) {
     let device = Default::default();
     let network = TapedNetwork::<Flex>::new(&plan, &[]).expect("the layers are there");
     let small = |count: usize| (0..count).map(|i| ((i % 7) as f32 - 3.0) / 20.0).collect::<Vec<f32>>();
-    let tensors = make::<Flex>(&plan, &device, |p| Ok(small(p.shape.count().expect("known") as usize)));
+    let tensors = make::<Flex, Vec<f32>>(&plan, &device, |p| Ok(small(p.shape.count().expect("known") as usize)));
     let tensors = tensors.expect("all sizes are known");
     let trained: Vec<usize> = plan.trained().map(|(index, _)| index).collect();
     let forward = || {

@@ -9,7 +9,7 @@ use crate::library;
 use crate::plan::{Node, Plan, SPLIT};
 use crate::recipe::Recipe;
 
-/// Bytes of a number; everything is f32.
+/// Bytes of a number in f32, which everything is counted as: what a file has in half precision is not known here.
 const BYTES: f64 = 4.0;
 /// Numbers that AdamW keeps for each one it trains: the averages of its gradient and of that squared.
 const ADAMW_NUMBERS: f64 = 2.0;

@@ -6,10 +6,11 @@
 //! 4. [`transforms`] crop, resize and flip; [`Normalize`] makes them `f32` planes.
 //! 5. [`Loader`] does 3 and 4 on threads of its own, ahead of the model, and yields [`Batch`]es.
 //!
-//! [`synth`] draws a small learnable set in the same layout.
+//! [`synth`] draws a small learnable set in the same layout, and [`corruptions`] makes ImageNet-C of a set.
 //!
 //! Everything random comes from [`draws::stream`], so that a run's data depends on its seed and on nothing else.
 
+pub mod corruptions;
 pub mod damage;
 pub mod decode;
 pub mod draws;

@@ -76,7 +76,7 @@ pub fn look(experiment: &Experiment, task: &dyn Task, places: &Places) -> Result
             )
             .note(format!("a mean over less than its {} parts would be another number", folders.len()))
             .help(format!(
-                "each is a folder {}/<class>/<image>; put the missing ones there, or take `{}` out of `eval`",
+                "each is a folder {}/<class>/<image>: `lmvc data corrupt` makes them of a validation folder; or take `{}` out of `eval`",
                 missing[0], metric.label
             )));
         }

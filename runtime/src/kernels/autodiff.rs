@@ -92,6 +92,8 @@ fn both<const N: usize>(wanted: [bool; N], given: [bool; N]) -> [bool; N] {
 }
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
+    const HALF_WEIGHTS: bool = B::HALF_WEIGHTS;
+
     fn fused_layer_norm(
         x: FloatTensor<Self>,
         weight: Option<FloatTensor<Self>>,

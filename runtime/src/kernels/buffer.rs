@@ -214,6 +214,11 @@ impl<'a> Mat<'a> {
         let data = self.data.get(first * self.row_step..).unwrap_or_default();
         Self::new(data, count, self.cols, self.row_step, self.col_step)
     }
+
+    /// The columns `columns`.
+    pub(super) fn columns(self, columns: std::ops::Range<usize>) -> Self {
+        self.t().rows(columns.start, columns.len()).t()
+    }
 }
 
 /// A matrix to write, its rows in order, somewhere in a buffer; nobody else sees its elements.

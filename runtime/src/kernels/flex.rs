@@ -4,6 +4,7 @@ use burn::tensor::ops::{BoolTensor, FloatTensor};
 use burn_flex::Flex;
 
 use super::buffer::all_f32;
+use super::half_weight::HalfWeight;
 use super::{
     AdamW, Heads, Kernels, adamw, attention, cross_entropy, gelu, layer_norm, linear, plain, rms_norm, silu_mul,
 };
@@ -11,6 +12,8 @@ use super::{
 type T = FloatTensor<Flex>;
 
 impl Kernels for Flex {
+    const HALF_WEIGHTS: bool = true;
+
     fn fused_layer_norm(x: T, weight: Option<T>, bias: Option<T>, eps: f64) -> T {
         if !all_f32([&x].into_iter().chain(&weight).chain(&bias)) {
             return plain::layer_norm::<Self>(x, weight, bias, eps);
@@ -71,14 +74,16 @@ impl Kernels for Flex {
     }
 
     fn fused_linear(x: T, weight: T, bias: Option<T>) -> T {
-        if !all_f32([&x, &weight].into_iter().chain(&bias)) {
+        let half = HalfWeight::is_one(&weight);
+        if !all_f32([&x].into_iter().chain((!half).then_some(&weight)).chain(&bias)) {
             return plain::linear::<Self>(x, weight, bias);
         }
         linear::forward(x, weight, bias)
     }
 
     fn fused_linear_backward(x: Option<T>, weight: Option<T>, grad: T, bias: bool) -> [Option<T>; 3] {
-        if !all_f32([&grad].into_iter().chain(&x).chain(&weight)) {
+        let full = weight.as_ref().filter(|weight| !HalfWeight::is_one(weight));
+        if !all_f32([&grad].into_iter().chain(&x).chain(full)) {
             return plain::linear_backward::<Self>(x, weight, grad, bias);
         }
         linear::backward(x, weight, grad, bias)

@@ -1,8 +1,9 @@
-//! The linear layer on `Flex`: one matrix product over all rows.
+//! The linear layer on `Flex`: one matrix product over all rows, or one for each panel of a weight in half precision.
 
 use burn_flex::FlexTensor;
 
 use super::buffer::{Mat, MatMut, elements, in_order, new_rows, new_rows_and_sum, product, tensor};
+use super::half_weight::HalfWeight;
 use super::simd::wide;
 
 wide! {
@@ -59,15 +60,30 @@ fn matrix(t: &FlexTensor) -> Mat<'_> {
 }
 
 pub(super) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>) -> FlexTensor {
-    let (x, weight, bias) = (readable(x), readable(weight), bias.map(in_order));
-    let (a, w) = (matrix(&x), matrix(&weight));
-    let (rows, width) = (a.rows, w.rows);
+    let (x, bias) = (readable(x), bias.map(in_order));
+    let a = matrix(&x);
+    let (rows, width) = (a.rows, weight.layout().shape()[0]);
     let mut out = new_rows(rows, width, |_, out| {
         if let Some(bias) = &bias {
             out.chunks_exact_mut(width.max(1)).for_each(|row| row.copy_from_slice(elements(bias)));
         }
     });
-    spread(&mut out, a, w.t(), bias.is_some());
+    if HalfWeight::is_one(&weight) {
+        let weight = in_order(weight);
+        let weight = HalfWeight::new(&weight);
+        if rows == 1 {
+            // A matrix times a vector, row by row of the matrix: there is no order of adding to keep.
+            weight.by_rows(|panel, rows| spread(&mut out[rows], a, panel.t(), bias.is_some()));
+        } else {
+            weight.by_columns(|panel, columns| {
+                let accumulate = bias.is_some() || columns.start > 0;
+                spread(&mut out, a.columns(columns), panel.t(), accumulate);
+            });
+        }
+    } else {
+        let weight = readable(weight);
+        spread(&mut out, a, matrix(&weight).t(), bias.is_some());
+    }
     let mut shape = x.layout().shape().to_vec();
     *shape.last_mut().expect("a tensor of one dimension or more") = width;
     tensor(out, shape)
@@ -82,12 +98,20 @@ pub(super) fn backward(
     let grad = readable(grad);
     let g = matrix(&grad);
     let dx = weight.map(|weight| {
-        let weight = readable(weight);
-        let w = matrix(&weight);
-        let mut dx = new_rows(g.rows, w.cols, |_, _| {});
-        spread(&mut dx, g, w, false);
+        let cols = weight.layout().shape()[1];
+        let mut dx = new_rows(g.rows, cols, |_, _| {});
+        if HalfWeight::is_one(&weight) {
+            let weight = in_order(weight);
+            HalfWeight::new(&weight).by_rows(|panel, rows| {
+                let accumulate = rows.start > 0;
+                spread(&mut dx, g.columns(rows), panel, accumulate);
+            });
+        } else {
+            let weight = readable(weight);
+            spread(&mut dx, g, matrix(&weight), false);
+        }
         let mut shape = grad.layout().shape().to_vec();
-        *shape.last_mut().expect("a tensor of one dimension or more") = w.cols;
+        *shape.last_mut().expect("a tensor of one dimension or more") = cols;
         tensor(dx, shape)
     });
     let dw = x.map(|x| {

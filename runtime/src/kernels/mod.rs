@@ -20,6 +20,7 @@ mod cross_entropy;
 mod cuda;
 mod flex;
 mod gelu;
+mod half_weight;
 mod layer_norm;
 mod linear;
 mod plain;
@@ -81,6 +82,10 @@ impl AdamW {
 /// has a `gelu`, a `linear` and more of its own. Those that end in `_backward` take the gradient of the output, `grad`,
 /// and give the gradients of the inputs, those of `wanted` only. The defaults are made of Burn's plain operations.
 pub trait Kernels: Backend {
+    /// Whether [`linear`] takes a weight in half precision beside a stream of `f32`. A frozen weight then stays in the
+    /// type that its checkpoint has.
+    const HALF_WEIGHTS: bool = false;
+
     /// [`layer_norm`]: x `[.., d]`, weight and bias `[d]` → `[.., d]`.
     fn fused_layer_norm(
         x: FloatTensor<Self>,
@@ -276,7 +281,8 @@ pub fn silu_mul<B: Kernels, const D: usize>(gate: Tensor<B, D>, up: Tensor<B, D>
     cooked(B::fused_silu_mul(raw(gate), raw(up)))
 }
 
-/// x · weightᵀ + bias. x `[.., in]`, weight `[out, in]` as PyTorch keeps it, bias `[out]` → `[.., out]`.
+/// x · weightᵀ + bias. x `[.., in]`, weight `[out, in]` as PyTorch keeps it, bias `[out]` → `[.., out]`. Where the
+/// backend takes [`HALF_WEIGHTS`](Kernels::HALF_WEIGHTS), a weight that is not trained may be of halves.
 pub fn linear<B: Kernels, const D: usize>(
     x: Tensor<B, D>,
     weight: Tensor<B, 2>,

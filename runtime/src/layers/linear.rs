@@ -2,6 +2,9 @@
 
 use super::{forward, layers, take};
 
+/// The layer and the tensor that the kernel reads in half precision.
+pub(super) const TAKES_HALVES: (&str, &str) = ("linear", "weight");
+
 struct Linear;
 
 layers! { "linear" => |_| Ok(Linear) }

@@ -64,6 +64,12 @@ impl<B: Kernels> Weights<'_, B> {
     }
 }
 
+/// Whether a layer reads this tensor of it in half precision, too, where the backend does
+/// ([`HALF_WEIGHTS`](Kernels::HALF_WEIGHTS)).
+pub fn takes_halves(layer: &str, tensor: &str) -> bool {
+    (layer, tensor) == linear::TAKES_HALVES
+}
+
 /// What a forward pass is for, and what comes of it besides its outputs.
 pub struct Pass {
     /// The random numbers of a training step; absent while evaluating.

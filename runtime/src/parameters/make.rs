@@ -1,15 +1,16 @@
 //! From the graph's parameters to the tensors that a plan reads: most are a parameter as it is, some are made of several.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::graph::Parameter;
-use lmv_compiler::plan::{Plan, Value};
+use lmv_compiler::plan::{Plan, TensorId, Value};
 use rayon::prelude::*;
 
 use crate::error::{Failure, Result};
 use crate::kernels::Kernels;
-use crate::network::tensor;
+use crate::layers::takes_halves;
+use crate::weights::Numbers;
 
 /// The tensors of a plan on a device, in its order. `values` is asked for the numbers of each parameter, in the order of
 /// the graph; a parameter is held in memory for no longer than a tensor waits for it, and becomes the tensor where it
@@ -17,10 +18,10 @@ use crate::network::tensor;
 ///
 /// # Errors
 /// What `values` fails by; a tensor of unknown size.
-pub fn make<B: Kernels>(
+pub fn make<B: Kernels, N: Into<Numbers>>(
     plan: &Plan,
     device: &B::Device,
-    mut values: impl FnMut(&Parameter) -> Result<Vec<f32>>,
+    mut values: impl FnMut(&Parameter) -> Result<N>,
 ) -> Result<Vec<FloatTensor<B>>> {
     let needs: Vec<BTreeSet<usize>> =
         plan.tensors.iter().map(|tensor| tensor.value.parameters().iter().map(|id| id.0).collect()).collect();
@@ -33,7 +34,7 @@ pub fn make<B: Kernels>(
     let mut held = Held::default();
     let mut made: Vec<Option<FloatTensor<B>>> = vec![None; plan.tensors.len()];
     for (id, parameter) in plan.parameters.iter().enumerate() {
-        held.0.insert(id, values(parameter)?);
+        held.0.insert(id, values(parameter)?.into());
         uses[id].iter().for_each(|&index| missing[index] -= 1);
         // A tensor waits for the others that are made of the same: made before them, it would have to copy it.
         let complete = |parameter: &usize| uses[*parameter].iter().all(|&index| missing[index] == 0);
@@ -47,8 +48,12 @@ pub fn make<B: Kernels>(
                 return Err(Failure::new(format!("the size of `{}` is {}", planned.path, planned.shape)));
             };
             needs[index].iter().for_each(|&parameter| waiting[parameter] -= 1);
-            let numbers = held.worth(&planned.value, &|parameter| waiting[parameter] == 0);
-            made[index] = Some(tensor::<B>(numbers, &dims, device));
+            let free = |parameter: usize| waiting[parameter] == 0;
+            let numbers = match &planned.value {
+                Value::Parameter(id) => held.parameter(id.0, &free),
+                value => held.worth(value, &free).into(),
+            };
+            made[index] = Some(B::float_from_data(numbers.into_data(&dims), device));
         }
         held.0.retain(|id, _| waiting[*id] > 0);
     }
@@ -57,15 +62,20 @@ pub fn make<B: Kernels>(
 
 /// Parameters that are still needed, by their ids.
 #[derive(Default)]
-struct Held(HashMap<usize, Vec<f32>>);
+struct Held(HashMap<usize, Numbers>);
 
 impl Held {
+    /// The numbers of a parameter that is here, which become the caller's where nothing else waits for them.
+    fn parameter(&mut self, id: usize, free: &dyn Fn(usize) -> bool) -> Numbers {
+        let numbers = if free(id) { self.0.remove(&id) } else { self.0.get(&id).cloned() };
+        numbers.unwrap_or_else(|| Vec::new().into())
+    }
+
     /// The numbers of a value whose parameters are all here. A matrix that nothing else waits for (`free`) is not copied:
     /// it becomes the value.
     fn worth(&mut self, value: &Value, free: &dyn Fn(usize) -> bool) -> Vec<f32> {
         match value {
-            Value::Parameter(id) if free(id.0) => self.0.remove(&id.0).unwrap_or_default(),
-            Value::Parameter(id) => self.0.get(&id.0).cloned().unwrap_or_default(),
+            Value::Parameter(id) => self.parameter(id.0, free).into_f32(),
             Value::ScaledColumns { matrix, by } => {
                 let by = self.worth(by, &never);
                 let mut matrix = self.worth(matrix, free);
@@ -79,7 +89,9 @@ impl Held {
             Value::Product { matrix, vector, plus } => {
                 let vector = self.worth(vector, &never);
                 let mut product = match &**matrix {
-                    Value::Parameter(id) => product(self.0.get(&id.0).map_or(&[], Vec::as_slice), &vector),
+                    Value::Parameter(id) if let Some(Numbers::F32(matrix)) = self.0.get(&id.0) => {
+                        product(matrix, &vector)
+                    }
                     matrix => product(&self.worth(matrix, &never), &vector),
                 };
                 for (sum, plus) in product.iter_mut().zip(plus.iter().flat_map(|plus| self.worth(plus, &never))) {
@@ -116,6 +128,24 @@ fn product(matrix: &[f32], vector: &[f32]) -> Vec<f64> {
     rows.map(|row| row.iter().zip(vector).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()).collect()
 }
 
+/// The paths of parameters that may stay in half precision: frozen, and read by nothing but layers that take them so.
+pub fn may_be_halves(plan: &Plan) -> HashSet<&str> {
+    let read_otherwise: HashSet<TensorId> = plan
+        .nodes
+        .iter()
+        .flat_map(|node| node.tensors.iter().filter(|(name, _)| !takes_halves(&node.layer, name)))
+        .map(|(_, id)| *id)
+        .collect();
+    let mut may: Vec<bool> = plan.parameters.iter().map(|parameter| !parameter.is_trained()).collect();
+    for (index, tensor) in plan.tensors.iter().enumerate() {
+        let whole = matches!(tensor.value, Value::Parameter(_)) && tensor.frozen;
+        if !whole || read_otherwise.contains(&TensorId(index)) {
+            tensor.value.parameters().iter().for_each(|id| may[id.0] = false);
+        }
+    }
+    plan.parameters.iter().zip(may).filter(|(_, may)| *may).map(|(parameter, _)| parameter.path.as_str()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use lmv_compiler::graph::ParameterId;
@@ -128,7 +158,8 @@ mod tests {
 
     /// W = [[1, 2], [3, 4]], v = [10, 100], b = [0.5, 0.25].
     fn held() -> Held {
-        Held(HashMap::from([(0, vec![1.0, 2.0, 3.0, 4.0]), (1, vec![10.0, 100.0]), (2, vec![0.5, 0.25])]))
+        let numbers = [vec![1.0, 2.0, 3.0, 4.0], vec![10.0, 100.0], vec![0.5, 0.25]];
+        Held(numbers.into_iter().map(Numbers::F32).enumerate().collect())
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::built_in;
-use super::dtype::{TensorBytes, TensorInfo};
+use super::dtype::{Dtype, TensorBytes, TensorInfo};
 use super::file::{WeightFile, shown};
 use super::layout::{Kind, Layout, file_name, is_consolidated};
 use super::lying::Lying;
 use super::names::nearest;
+use super::numbers::Numbers;
 use super::pickle::RESAVE;
 use super::safetensors::SafetensorsFile;
 use super::torch::TorchFile;
@@ -237,6 +238,26 @@ impl Checkpoint {
     /// # Errors
     /// As [`Self::read_f32`].
     pub fn read_hashed(&self, name: &str) -> Result<(Vec<f32>, blake3::Hash)> {
+        self.read_numbers(name, false).map(|(numbers, hash)| (numbers.into_f32(), hash))
+    }
+
+    /// [`Self::read_hashed`]; with `halves`, numbers in half precision are left so.
+    ///
+    /// # Errors
+    /// As [`Self::read_f32`].
+    pub fn read_numbers(&self, name: &str, halves: bool) -> Result<(Numbers, blake3::Hash)> {
+        let info = self.computable(name)?;
+        let lying = self.lying(name)?;
+        let (numbers, pieces) = match info.dtype {
+            Dtype::F16 if halves => lying.halves(&self.path).map(|(bits, pieces)| (Numbers::f16(bits), pieces))?,
+            Dtype::BF16 if halves => lying.halves(&self.path).map(|(bits, pieces)| (Numbers::bf16(bits), pieces))?,
+            dtype => lying.numbers(dtype, &self.path).map(|(numbers, pieces)| (Numbers::F32(numbers), pieces))?,
+        };
+        Ok((numbers, hash(info, &pieces)))
+    }
+
+    /// [`Self::require`] of a tensor that something here computes with.
+    fn computable(&self, name: &str) -> Result<&TensorInfo> {
         let info = self.require(name)?;
         if !info.dtype.is_number() {
             return Err(Failure::at(
@@ -245,8 +266,7 @@ impl Checkpoint {
             )
             .help("convert it to F16, BF16 or F32"));
         }
-        let (numbers, pieces) = self.lying(name)?.numbers(info.dtype, &self.path)?;
-        Ok((numbers, hash(info, &pieces)))
+        Ok(info)
     }
 
     /// A hash of tensor `name`: its type, its shape and its bytes, however they are stored. The bytes are hashed in

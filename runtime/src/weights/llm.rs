@@ -9,6 +9,7 @@ pub use self::configuration::check_config;
 use super::checkpoint::Checkpoint;
 use super::file::shown;
 use super::names::{NameMap, nearest};
+use super::numbers::Numbers;
 use crate::error::{Failure, Result};
 
 /// The names of all families of language models whose checkpoints are read.
@@ -124,10 +125,11 @@ pub fn read_block_tensor(
     local: &str,
     expected: &[usize],
 ) -> Result<Vec<f32>> {
-    read_block_tensor_hashed(checkpoint, sizes, layer, local, expected).map(|(numbers, _)| numbers)
+    read_block_tensor_hashed(checkpoint, sizes, layer, local, expected, false).map(|(numbers, _)| numbers.into_f32())
 }
 
-/// [`read_block_tensor`] and the [hash](Checkpoint::hash_tensor) of the tensor as it is stored.
+/// [`read_block_tensor`] and the [hash](Checkpoint::hash_tensor) of the tensor as it is stored; with `halves`, numbers in
+/// half precision are left so.
 ///
 /// # Errors
 /// As [`read_block_tensor`].
@@ -137,7 +139,8 @@ pub fn read_block_tensor_hashed(
     layer: usize,
     local: &str,
     expected: &[usize],
-) -> Result<(Vec<f32>, blake3::Hash)> {
+    halves: bool,
+) -> Result<(Numbers, blake3::Hash)> {
     let name = find(checkpoint, &sizes.family, layer, local)?;
     let info = checkpoint.require(&name)?;
     if info.shape != expected {
@@ -150,11 +153,11 @@ pub fn read_block_tensor_hashed(
     let heads = match local {
         "attention.wq.weight" => sizes.heads,
         "attention.wk.weight" => sizes.kv_heads,
-        _ => return checkpoint.read_hashed(&name),
+        _ => return checkpoint.read_numbers(&name, halves),
     };
     // Meta's names are ours.
     if !(checkpoint.is_meta() && name.ends_with(local)) {
-        return checkpoint.read_hashed(&name);
+        return checkpoint.read_numbers(&name, halves);
     }
     let rows = expected.first().copied().unwrap_or(0);
     if heads == 0 || !rows.is_multiple_of(heads * 2) {
@@ -163,13 +166,17 @@ pub fn read_block_tensor_hashed(
             format!("holds tensor `{}` with {rows} rows, which are no pairs for {heads} heads", shown(&name)),
         ));
     }
-    let (mut numbers, hash) = checkpoint.read_hashed(&name)?;
-    halves_from_pairs(&mut numbers, heads, rows);
+    let (mut numbers, hash) = checkpoint.read_numbers(&name, halves)?;
+    match &mut numbers {
+        Numbers::F32(numbers) => halves_from_pairs(numbers, heads, rows),
+        Numbers::F16(numbers) => halves_from_pairs(numbers, heads, rows),
+        Numbers::BF16(numbers) => halves_from_pairs(numbers, heads, rows),
+    }
     Ok((numbers, hash))
 }
 
 /// Rows as [heads, hd / 2, 2] to rows as [heads, 2, hd / 2], in place: no more than a head for each core is held twice.
-fn halves_from_pairs(numbers: &mut [f32], heads: usize, rows: usize) {
+fn halves_from_pairs<T: Copy + Send>(numbers: &mut [T], heads: usize, rows: usize) {
     let (width, per_head) = (numbers.len() / rows.max(1), rows / heads);
     if width == 0 {
         return;

@@ -170,6 +170,20 @@ impl Lying {
         Ok((out, hashes))
     }
 
+    /// The tensor's numbers of two bytes each, as bits, and a hash of each of its pieces.
+    pub(super) fn halves(&self, path: &Path) -> Result<(Vec<u16>, Vec<blake3::Hash>)> {
+        let mut out = zeroed::<u16>(path, self.bytes / 2)?;
+        let mut hashes = self.no_hashes();
+        in_pieces(out.chunks_mut(PIECE / 2).zip(&mut hashes).enumerate(), |(i, (to, hash)), _| {
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(to);
+            self.fill(i * PIECE, bytes)?;
+            *hash = blake3::hash(bytes);
+            to.iter_mut().for_each(|bits| *bits = u16::from_le(*bits));
+            Ok(())
+        })?;
+        Ok((out, hashes))
+    }
+
     /// A hash of each of its pieces; none of them is kept.
     pub(super) fn hashes(&self) -> Result<Vec<blake3::Hash>> {
         let mut hashes = self.no_hashes();
@@ -268,6 +282,9 @@ mod tests {
         assert_eq!(hashes, lying.hashes().unwrap());
         assert_eq!(hashes.len(), 4);
         assert_eq!(hashes[3], blake3::hash(&bytes[3 * PIECE..]));
+        let (bits, of_halves) = lying.halves(Path::new("w")).unwrap();
+        assert!(bits.iter().zip(bytes.as_chunks().0).all(|(bits, bytes)| *bits == u16::from_le_bytes(*bytes)));
+        assert_eq!((bits.len(), of_halves), (len / 2, hashes.clone()));
         // Rows of no round number that go across pieces.
         let rows = Lying::view(memory(bytes.clone()), 0, &[(2621, 300), (299, 1)], 1, len as u64 - 300).unwrap();
         let expected: Vec<u8> = bytes.chunks(300).take(2621).flat_map(|row| &row[..299]).copied().collect();

@@ -8,7 +8,8 @@
 //!    [Hugging Face's folder, Meta's folder and single files](Checkpoint::open); the two containers are
 //!    `safetensors` and `torch`, the second with `pickle` for its table of contents.
 //! 3. [`llm`] for a block of a language model, [`names`] for everything else: our parameter names → the checkpoint's.
-//! 4. [`Checkpoint::read_f32`]: the bytes of the tensors that are wanted, and of no others.
+//! 4. [`Checkpoint::read_f32`] and [`Checkpoint::read_numbers`]: the bytes of the tensors that are wanted, and of no
+//!    others.
 //!
 //! A tensor's way from its file into memory is in `lying`: in pieces, by several threads, without a second copy.
 //!
@@ -26,6 +27,7 @@ pub mod llm;
 pub mod locate;
 mod lying;
 pub mod names;
+pub mod numbers;
 mod pickle;
 mod safetensors;
 mod torch;
@@ -43,3 +45,4 @@ pub use hub::{HubCache, Repository};
 pub use llm::{LlmSizes, block_tensor, check_config, read_block_tensor, read_block_tensor_hashed};
 pub use locate::{LocationKind, Locations};
 pub use names::{Filling, NameMap, Wanted, fill_report};
+pub use numbers::Numbers;

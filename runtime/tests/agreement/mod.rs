@@ -80,7 +80,7 @@ pub fn evaluated(graph: &Graph, passes: Passes) -> Named {
 }
 
 pub fn tensors(plan: &Plan) -> Vec<FloatTensor<Flex>> {
-    make::<Flex>(plan, &Default::default(), |p| Ok(parameter(p))).expect("all sizes are known")
+    make::<Flex, Vec<f32>>(plan, &Default::default(), |p| Ok(parameter(p))).expect("all sizes are known")
 }
 
 /// Outputs of a step of training, and the gradient of a sum over all of them, each number with a weight of its own.
