@@ -45,7 +45,7 @@ pub struct Subject<'a> {
 pub enum Purpose {
     /// Training: everything; where there is no lock, one is written.
     Training,
-    /// Measuring or running the model as it stands: the weights.
+    /// Measuring or running the model as it stands: the weights, and with `--locked` the data where it is here.
     Running,
     /// The same with a checkpoint, which brings what is trained: the weights of what is frozen.
     Trained,
@@ -59,7 +59,7 @@ impl Locked {
         match Proof::read(&path).map_err(failed)? {
             None if self.locked => Err(failed(no_lock(&path, subject.spec, subject.variant))),
             None if subject.purpose == Purpose::Training && subject.reads() => {
-                match subject.found().map_err(failed)?.write(&path) {
+                match subject.found(true).map_err(failed)?.write(&path) {
                     Ok(()) => context.remark(&format!("what this spec reads is locked in {}", path.display())),
                     // A run does not need it.
                     Err(failure) => context.tell(&Message::from(&failure).into_warning()),
@@ -68,7 +68,7 @@ impl Locked {
             }
             None => Ok(()),
             Some(lock) => {
-                let now = match subject.found() {
+                let now = match subject.found(self.locked) {
                     Ok(now) => now,
                     // A checkpoint may bring these too; the run tells where it does not.
                     Err(_) if subject.purpose == Purpose::Trained && !self.locked => return Ok(()),
@@ -94,11 +94,16 @@ impl Subject<'_> {
             || weights.iter().any(|name| !self.places.weights.is_built_in(name))
     }
 
-    /// What it reads, as it is now.
-    fn found(&self) -> Result<Proof, Failure> {
+    /// What it reads, as it is now. The listing of the data takes its time, and other commands than `train` are held
+    /// against it where that is asked for (`data`) and the data is here.
+    fn found(&self, data: bool) -> Result<Proof, Failure> {
         let frozen = self.purpose == Purpose::Trained;
         let mut proof = of_weights(self.experiment, self.places, |parameter| !frozen || parameter.frozen)?;
-        if self.purpose == Purpose::Training {
+        let here = || {
+            let names = locate::data_names(self.experiment);
+            names.iter().all(|name| self.places.paths.source(name).is_some_and(|(place, _)| place.exists()))
+        };
+        if self.purpose == Purpose::Training || data && here() {
             let drawn = PathBuf::new();
             let opening = Opening { places: self.places, drawn, seed: 0, threads: 1 };
             proof.data = of_data(self.experiment, &opening)?;

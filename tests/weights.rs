@@ -405,6 +405,8 @@ fn training_locks_what_it_reads_and_is_refused_on_anything_else() {
     let before = runs();
     holds(&place.ends(3, &locked), &["error: this is not what the spec's lock has", "the listing of the data was "]);
     assert_eq!(runs(), before, "a run that is refused has not begun");
+    holds(&place.ends(3, &eval), &["error: this is not what the spec's lock has", "the listing of the data was "]);
+    assert!(!place.ends(0, &eval[..eval.len() - 1]).contains("lock"), "without --locked it measures what is there");
     change(&place.path("w/model.safetensors"), &tensors, "model.layers.1.self_attn.q_proj.weight");
     holds(&place.ends(3, &eval), &["llama7b: layer.1.attention.wq.weight was "]);
 }

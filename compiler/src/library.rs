@@ -216,9 +216,18 @@ pub type NameTable = (String, Vec<(String, String)>);
 /// The table that is not of tensors: names of weights, and the repositories of the Hugging Face Hub that hold them.
 pub const REPOSITORIES: &str = "hugging_face";
 
+/// The table that says which of our tensors are learned positions of a grid of patches, and on its right how many tokens
+/// stand in front of the grid.
+pub const GRID_POSITIONS: &str = "grid_positions";
+
 /// Every table of checkpoint names in the library.
 pub fn name_tables() -> Vec<NameTable> {
-    tables().filter(|(name, _)| name != REPOSITORIES).collect()
+    tables().filter(|(name, _)| name != REPOSITORIES && name != GRID_POSITIONS).collect()
+}
+
+/// Which tensors of the library's models are learned positions of a grid: [`GRID_POSITIONS`].
+pub fn grid_positions() -> impl Iterator<Item = NameTable> {
+    tables().filter(|(name, _)| name == GRID_POSITIONS)
 }
 
 /// The names of weights that repositories of the Hugging Face Hub hold, each with the repository's, in the order in

@@ -22,7 +22,7 @@ use crate::places::Places;
 use crate::training::checkpoint_store::{CheckpointStore, Loaded, Slot, read_checkpoint};
 use crate::training::seeds::Seeds;
 use crate::training::tensor_file::Tensor;
-use crate::weights::{self, Checkpoint, NameMap, Numbers, Wanted};
+use crate::weights::{self, Checkpoint, Grid, NameMap, Numbers, Wanted};
 
 /// What a plan reads, on a device.
 pub struct Parameters<B: Kernels> {
@@ -76,7 +76,13 @@ pub fn load<B: Kernels>(
         Ok(match (found.remove(&parameter.path), &parameter.filled_by) {
             (Some(Origin::Here(values)), _) => values.into(),
             (Some(Origin::File(checkpoint, name)), _) => checkpoint.read_numbers(&name, halves)?.0,
-            (Some(Origin::Weights(weights, name)), _) => sources.tensor(&weights, &name, halves)?,
+            (Some(Origin::Weights(weights, name, grid)), _) => {
+                let numbers = sources.tensor(&weights, &name, halves)?;
+                match grid {
+                    Some(grid) => grid.resize(&numbers.into_f32()).into(),
+                    None => numbers,
+                }
+            }
             (None, Some(Filling::Block { weights, layer, local, llm })) => {
                 sources.block(weights, *layer, local, llm, &dims, halves)?
             }
@@ -94,8 +100,8 @@ enum Origin {
     Here(Vec<f32>),
     /// A tensor of a checkpoint.
     File(Rc<Checkpoint>, String),
-    /// A tensor of the weights of that name.
-    Weights(String, String),
+    /// A tensor of the weights of that name, to be interpolated where it is of another grid.
+    Weights(String, String, Option<Grid>),
 }
 
 /// Checkpoints by the names of the spec, each opened once.
@@ -171,9 +177,17 @@ impl Sources<'_> {
                 })
                 .collect();
             let checkpoint = self.open(name)?;
-            let report = weights::fill_report(&wanted, checkpoint, &name_maps(plan))?;
-            for ((parameter, _), (_, theirs)) in group.iter().zip(report.names) {
-                filled.insert(parameter.path.clone(), Origin::Weights(name.to_owned(), theirs));
+            let grids = library::grid_positions().map(|(name, pairs)| NameMap { name, pairs });
+            let maps: Vec<NameMap> = name_maps(plan).into_iter().chain(grids).collect();
+            let report = weights::fill_report(&wanted, checkpoint, &maps)?;
+            let path = checkpoint.path().display().to_string();
+            for ((parameter, local), (_, theirs)) in group.iter().zip(report.names) {
+                let grid = report.grids.get(*local).copied();
+                if let Some(Grid { from, to, .. }) = grid {
+                    let what = format!("the positions `{theirs}` are of {from} x {from} patches");
+                    self.notes.push(format!("{path}: {what}, and were interpolated to {to} x {to}"));
+                }
+                filled.insert(parameter.path.clone(), Origin::Weights(name.to_owned(), theirs, grid));
             }
         }
         Ok(filled)

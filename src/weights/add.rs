@@ -33,6 +33,9 @@ pub struct Args {
     /// The spec that the weights are for: they must fit it, and of files in parts only those with its tensors are fetched
     #[arg(long = "for", value_name = "SPEC")]
     spec: Option<PathBuf>,
+    /// Of --for, one of its variants: `mlp`, or `layer.31` of a family
+    #[arg(long, value_name = "NAME", requires = "spec")]
+    variant: Option<String>,
 }
 
 /// Opens, says what it is, and writes.
@@ -41,8 +44,9 @@ pub fn add(args: &Args, context: &Context) -> Result<(), Exit> {
     // The folder of the spec may have an lmv.toml of its own, which is the one that the spec is run by.
     let beside = args.spec.clone().unwrap_or_else(|| PathBuf::from("here"));
     let config = Config::beside(&beside, context)?;
+    let variant = spec::Variant { variant: args.variant.clone(), of_run: None };
     let for_spec = match &args.spec {
-        Some(spec) => Some(spec::checked(spec, &spec::Variant::default(), &[], context)?.experiment),
+        Some(spec) => Some(spec::checked(spec, &variant, &[], context)?.experiment),
         None => declared(&args.name),
     };
     let mut all = for_spec.iter().flat_map(|experiment| uses(&experiment.graph, |_| true));

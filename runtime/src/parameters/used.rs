@@ -95,7 +95,8 @@ impl Use<'_> {
             .filter_map(|(parameter, local)| Some(Wanted { name: local.into(), shape: parameter.shape.numbers()? }))
             .collect();
         if !wanted.is_empty() {
-            let tables = self.names.iter().cloned().chain(library::name_tables());
+            let librarys = library::name_tables().into_iter().chain(library::grid_positions());
+            let tables = self.names.iter().cloned().chain(librarys);
             let maps: Vec<NameMap> = tables.map(|(name, pairs)| NameMap { name, pairs }).collect();
             for (ours, theirs) in weights::fill_report(&wanted, checkpoint, &maps)?.names {
                 let info = checkpoint.require(&theirs)?.clone();

@@ -21,6 +21,7 @@ pub mod built_in;
 pub mod checkpoint;
 pub mod dtype;
 mod file;
+pub mod grid;
 pub mod hub;
 mod layout;
 pub mod llm;
@@ -41,6 +42,7 @@ mod saved;
 
 pub use checkpoint::Checkpoint;
 pub use dtype::{Dtype, TensorBytes, TensorInfo};
+pub use grid::Grid;
 pub use hub::{HubCache, Repository};
 pub use llm::{LlmSizes, block_tensor, check_config, read_block_tensor, read_block_tensor_hashed};
 pub use locate::{LocationKind, Locations};

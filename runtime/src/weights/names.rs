@@ -6,8 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use lmv_compiler::library::GRID_POSITIONS;
+
 use super::checkpoint::Checkpoint;
 use super::file::shown;
+use super::grid::{Grid, leading};
 use crate::error::{Failure, Result};
 
 /// How many names a message lists of each kind.
@@ -135,6 +138,8 @@ pub struct Filling {
     pub map: String,
     /// Ours, theirs, in the order of what was wanted.
     pub names: Vec<(String, String)>,
+    /// Learned positions that were made for another grid, by our names.
+    pub grids: BTreeMap<String, Grid>,
     /// What nobody wanted, such as another model's head.
     pub left_over: Vec<String>,
 }
@@ -145,19 +150,24 @@ const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
 
 /// Finds every tensor of `wanted` in `checkpoint` by the map of `maps` that finds most of them; the names as they are
 /// are tried as well, and all of them under what a trainer put in front of the checkpoint's names. Of maps that find
-/// equally many, the one with more fitting shapes and then the earlier one is taken.
+/// equally many, the one with more fitting shapes and then the earlier one is taken. A map named [`GRID_POSITIONS`] is not
+/// of names: it says which of ours are learned positions, which may be of another square grid in the checkpoint.
 ///
 /// # Errors
 /// When one of them is not there or has another shape, or the shard it is in cannot be opened. The failure lists what
 /// is missing, with its nearest name, what has another shape, and what was left over.
 pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap]) -> Result<Filling> {
-    let own = [vec![NameMap::identity()], maps.to_vec()].concat();
+    let (grids, maps): (Vec<&NameMap>, Vec<&NameMap>) = maps.iter().partition(|map| map.name == GRID_POSITIONS);
+    let own: Vec<NameMap> = std::iter::once(NameMap::identity()).chain(maps.into_iter().cloned()).collect();
     let in_front = |prefix: &&&str| checkpoint.names().all(|name| name.starts_with(**prefix));
     let under: Vec<NameMap> =
         PREFIXES.iter().filter(in_front).flat_map(|prefix| own.iter().map(|map| map.under(prefix))).collect();
-    let tries = own.iter().chain(&under).map(|map| Try::of(map, wanted, checkpoint));
+    let tries = own.iter().chain(&under).map(|map| Try::of(map, wanted, checkpoint, &grids));
     // `max_by_key` gives the last of equals, and the first is wanted.
-    let best = tries.rev().max_by_key(|t| (t.found, t.fitting)).unwrap_or_else(|| Try::of(&own[0], wanted, checkpoint));
+    let best = tries
+        .rev()
+        .max_by_key(|t| (t.found, t.fitting))
+        .unwrap_or_else(|| Try::of(&own[0], wanted, checkpoint, &grids));
 
     let used: BTreeSet<&str> = best.names.iter().flatten().map(String::as_str).collect();
     let left_over: Vec<&str> = checkpoint.names().filter(|name| !used.contains(name)).collect();
@@ -176,6 +186,7 @@ pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap])
         return Ok(Filling {
             map: best.map.name.clone(),
             names,
+            grids: best.grids,
             left_over: left_over.into_iter().map(String::from).collect(),
         });
     }
@@ -183,7 +194,7 @@ pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap])
         // A shard that cannot be opened is the reason itself.
         checkpoint.require(name)?;
     }
-    Err(best.failure(wanted, checkpoint, &left_over))
+    Err(best.failure(wanted, checkpoint, &left_over, &grids))
 }
 
 struct Try<'a> {
@@ -191,23 +202,28 @@ struct Try<'a> {
     names: Vec<Option<String>>,
     /// By which pair of the map each was found.
     pairs: Vec<Option<usize>>,
+    grids: BTreeMap<String, Grid>,
     found: usize,
     fitting: usize,
 }
 
 impl<'a> Try<'a> {
-    fn of(map: &'a NameMap, wanted: &[Wanted], checkpoint: &Checkpoint) -> Self {
+    fn of(map: &'a NameMap, wanted: &[Wanted], checkpoint: &Checkpoint, grids: &[&NameMap]) -> Self {
         let (pairs, names): (Vec<Option<usize>>, Vec<Option<String>>) =
             wanted.iter().map(|w| map.found(&w.name, checkpoint).unzip()).unzip();
-        let fits = |(w, theirs): &(&Wanted, &Option<String>)| {
-            theirs
-                .as_deref()
-                .and_then(|name| checkpoint.info(name))
-                .is_some_and(|info| same_but_for_ones(&info.shape, &w.shape))
-        };
+        let mut resized = BTreeMap::new();
+        let mut fitting = 0;
+        for (w, theirs) in wanted.iter().zip(&names) {
+            let Some(info) = theirs.as_deref().and_then(|name| checkpoint.info(name)) else { continue };
+            if same_but_for_ones(&info.shape, &w.shape) {
+                fitting += 1;
+            } else if let Some(grid) = Grid::between(grids, &w.name, &info.shape, &w.shape) {
+                resized.insert(w.name.clone(), grid);
+                fitting += 1;
+            }
+        }
         let found = names.iter().flatten().count();
-        let fitting = wanted.iter().zip(&names).filter(fits).count();
-        Self { map, names, pairs, found, fitting }
+        Self { map, names, pairs, grids: resized, found, fitting }
     }
 
     /// Two of ours that one pair of the map would fill by one of theirs. Two pairs may: a model's scores are often its
@@ -224,7 +240,7 @@ impl<'a> Try<'a> {
         None
     }
 
-    fn failure(&self, wanted: &[Wanted], checkpoint: &Checkpoint, left_over: &[&str]) -> Failure {
+    fn failure(&self, wanted: &[Wanted], checkpoint: &Checkpoint, left_over: &[&str], grids: &[&NameMap]) -> Failure {
         let (mut missing, mut other) = (Vec::new(), Vec::new());
         for (w, theirs) in wanted.iter().zip(&self.names) {
             let shape = theirs.as_deref().and_then(|name| Some((name, &checkpoint.info(name)?.shape)));
@@ -242,13 +258,23 @@ impl<'a> Try<'a> {
                     }
                     missing.push(line);
                 }
+                Some((_, _)) if self.grids.contains_key(&w.name) => {}
                 Some((theirs, shape)) if !same_but_for_ones(shape, &w.shape) => {
-                    other.push(format!(
+                    let mut line = format!(
                         "another shape: `{}` is {:?}, and `{}` in the checkpoint is {shape:?}",
                         w.name,
                         w.shape,
                         shown(theirs)
-                    ));
+                    );
+                    if let Some(tokens) = leading(grids, &w.name)
+                        && shape.last() == w.shape.last()
+                    {
+                        let _ = write!(
+                            line,
+                            "; positions are interpolated between square grids only, behind {tokens} more"
+                        );
+                    }
+                    other.push(line);
                 }
                 Some(_) => {}
             }

@@ -15,6 +15,8 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   8. `checkpoints.py`: checkpoints as trainers leave them                              -> `checkpoints/`
   9. `deit_run.py`:   ten steps of the classifier under the paper's recipe             -> `deit_run.safetensors`
  10. `attacks.py`:    images that are changed against the classifier                   -> `attacks.safetensors`
+  9. `positions.py`: the classifier on images of other sizes                          -> `positions.safetensors`
+ 10. `deit_run.py`:   ten steps of the classifier under the paper's recipe             -> `deit_run.safetensors`
 
 The same versions of the libraries write the same bytes.
 """
@@ -32,6 +34,7 @@ import encoders
 import language
 import layers
 import llm_blocks
+import positions
 import recipes
 import training
 import vit_llama
@@ -47,6 +50,7 @@ def main():
 
     llm_blocks.write(out)
     vit_llama.write(out / "vit_llama", llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
+    positions.write(out)
     recipes.write(out)
     layers.write(out)
     training.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
