@@ -13,10 +13,9 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   6. `language.py`:   a whole causal language model                                    -> `language.safetensors`
   7. `encoders.py`:   CLIP's image tower, RoBERTa and VideoMAE                         -> `encoders/`
   8. `checkpoints.py`: checkpoints as trainers leave them                              -> `checkpoints/`
-  9. `deit_run.py`:   ten steps of the classifier under the paper's recipe             -> `deit_run.safetensors`
- 10. `attacks.py`:    images that are changed against the classifier                   -> `attacks.safetensors`
   9. `positions.py`: the classifier on images of other sizes                          -> `positions.safetensors`
  10. `deit_run.py`:   ten steps of the classifier under the paper's recipe             -> `deit_run.safetensors`
+ 11. `attacks.py`:    images that are changed against the classifier                   -> `attacks.safetensors`
 
 The same versions of the libraries write the same bytes.
 """
