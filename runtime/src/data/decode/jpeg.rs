@@ -108,8 +108,6 @@ impl Outline {
             let Some(segment) = bytes.get(at + 2..at + length) else { return outline };
             match code {
                 0xe0 => marked |= segment.starts_with(b"JFIF"),
-                // Start of scan: the number of channels in it.
-                0xda => outline.apart |= sequential && segment.first().is_some_and(|&here| here < channels),
                 0xee => marked |= segment.starts_with(b"Adobe"),
                 // Start of frame: precision, height, width, number of channels, three bytes for each.
                 0xc0..=0xcf if !matches!(code, 0xc4 | 0xc8 | 0xcc) && segment.len() >= 6 => {
@@ -119,10 +117,14 @@ impl Outline {
                     let names: Vec<u8> = segment[6..].iter().step_by(3).copied().collect();
                     outline.plain_rgb = !marked && segment[5] == 3 && names == *b"RGB";
                 }
-                // Coded data begins. Where the file ends as it should, there is no need to go through them.
-                0xda if bytes.ends_with(&[0xff, 0xd9]) => {
-                    outline.ends = true;
-                    return outline;
+                // Start of scan: the number of channels in it, and then coded data. Where the file ends as it should, there
+                // is no need to go through them.
+                0xda => {
+                    outline.apart |= sequential && segment.first().is_some_and(|&here| here < channels);
+                    if bytes.ends_with(&[0xff, 0xd9]) {
+                        outline.ends = true;
+                        return outline;
+                    }
                 }
                 _ => {}
             }

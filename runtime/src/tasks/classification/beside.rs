@@ -49,6 +49,7 @@ impl LabelledImages for Classification {
             true => Arc::new(Pipeline {
                 transforms: vec![Box::new(CenterCrop::new(self.input[1]))],
                 normalize: self.eval_pipeline.normalize.clone(),
+                after: Vec::new(),
             }),
             false => self.eval_pipeline.clone(),
         };
