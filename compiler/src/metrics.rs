@@ -144,6 +144,9 @@ fn written(expr: &Expr) -> Option<&str> {
     }
 }
 
+/// A way to name a metric.
+type Way = fn(&Measure) -> Option<String>;
+
 /// Gives metrics of one name names of their own: by the output that each is of, then by its arguments, then by number.
 fn tell_apart(measures: &mut [Measure]) {
     let by_output = |measure: &Measure| Some(format!("{}.{}", measure.output.as_ref()?.0, measure.label));
@@ -152,8 +155,7 @@ fn tell_apart(measures: &mut [Measure]) {
         let arguments = arguments.collect::<Vec<_>>().join(", ");
         (!arguments.is_empty()).then(|| format!("{}({arguments})", measure.label))
     };
-    let ways: [&dyn Fn(&Measure) -> Option<String>; 2] = [&by_output, &by_arguments];
-    for way in ways {
+    for way in [by_output as Way, by_arguments as Way] {
         for number in doubles(measures) {
             if let Some(label) = way(&measures[number]) {
                 measures[number].label = label;
