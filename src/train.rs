@@ -284,8 +284,9 @@ pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> R
                 return Ok(true);
             }
             // The run is what counts: a page that cannot be written is no reason to fail.
-            if let Err(failure) = report::write(folder.path()) {
-                context.tell(&Message::from(&failure).into_warning());
+            let page = report::write(folder.path());
+            if let Err(failure) = &page {
+                context.tell(&Message::from(failure).into_warning());
             }
             context.remark(&format!("\ndone: {measured}"));
             // What decides is the first of those that are measured after each epoch.
@@ -293,7 +294,10 @@ pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> R
             if let (Some((best, epoch)), Some(Score { name, reading, .. })) = (best, first) {
                 context.remark(&format!("best {name}: {} after epoch {}", reading.show(best), epoch + 1));
             }
-            context.remark(&format!("the run is in {run}, and a page of it is {run}/report.html"));
+            context.remark(&format!("the run is in {run}"));
+            if page.is_ok() {
+                context.remark(&format!("a page of it is {run}/report.html"));
+            }
             context.remark(&format!(
                 "next: `lmvc show {}{}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
                 job.spec_path.display(),
