@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::built_in;
 use super::dtype::{Dtype, TensorBytes, TensorInfo};
 use super::file::{WeightFile, shown};
-use super::layout::{Kind, Layout, file_name, is_consolidated};
+use super::layout::{Kind, Layout, file_name, is_consolidated, params_beside};
 use super::lying::Lying;
 use super::names::nearest;
 use super::numbers::Numbers;
@@ -128,7 +128,12 @@ impl Checkpoint {
             Kind::Split => split(&shards, layout.config.as_ref())?,
         };
         let meta = layout.meta || has_meta_names(&tensors);
-        Ok(Self { path: path.to_path_buf(), config: layout.config, meta, shards, tensors })
+        let config = match layout.config {
+            // Whatever Meta's file is called now, its configuration has one name.
+            None if meta => params_beside(&shards[0].path)?,
+            config => config,
+        };
+        Ok(Self { path: path.to_path_buf(), config, meta, shards, tensors })
     }
 
     /// The checkpoint of this name that is part of the program, if there is one.
@@ -157,6 +162,30 @@ impl Checkpoint {
         self.shards.iter().map(|shard| shard.path.as_path())
     }
 
+    /// The file that tensor `name` lies in: a shard of several, else the whole; where it is split over all of them, what
+    /// was opened.
+    pub fn file_of(&self, name: &str) -> &Path {
+        match self.tensors.get(name).map(|entry| entry.place) {
+            Some(Place::In(shard)) => &self.shards[shard].path,
+            _ => &self.path,
+        }
+    }
+
+    /// [`Self::file_of`] where there is more than one.
+    pub(super) fn shard_of(&self, name: &str) -> Option<&Path> {
+        let one = matches!(self.tensors.get(name)?.place, Place::In(_)) && self.shards.len() > 1;
+        one.then(|| self.file_of(name))
+    }
+
+    /// Opens every file of it that is there.
+    ///
+    /// # Errors
+    /// The first that is damaged.
+    pub fn check_files(&self) -> Result<()> {
+        let there = self.shards.iter().filter(|shard| shard.path.exists());
+        there.filter_map(|shard| shard.file.as_ref().err()).next().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
     /// What `config.json` or `params.json` beside the weights says.
     pub fn config(&self) -> Option<&Value> {
         self.config.as_ref().map(|(_, value)| value)
@@ -167,8 +196,8 @@ impl Checkpoint {
         self.config.as_ref().map(|(path, _)| path.as_path())
     }
 
-    /// Whether it is Meta's: with a `params.json`, or with Meta's names and its `rope.freqs`. Rotary pairs of its q and
-    /// k then lie side by side.
+    /// Whether it is Meta's: with its `params.json`, or with its names, `layers.N.attention.wq.weight`, whatever the file
+    /// is called. Rotary pairs of its q and k then lie side by side.
     pub fn is_meta(&self) -> bool {
         self.meta
     }
@@ -438,13 +467,14 @@ fn joined(name: &str, parts: &[&TensorInfo], axis: usize, shards: &[Shard]) -> R
     Ok(whole)
 }
 
-/// Whether these are the names of Meta's LLaMA: `layers.N.attention.wq.weight`, and `rope.freqs` once or in each layer.
+/// Whether these are the names of Meta's LLaMA: `layers.N.attention.wq.weight`. Nobody else's are so: Hugging Face's
+/// converter, which changes the order of the rows, changes the names too.
 fn has_meta_names(tensors: &BTreeMap<String, Entry>) -> bool {
     let is_query = |name: &String| {
         let layer = name.strip_prefix("layers.").and_then(|rest| rest.strip_suffix(".attention.wq.weight"));
         layer.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     };
-    tensors.keys().any(is_query) && tensors.keys().any(|name| name == "rope.freqs" || name.ends_with(".rope.freqs"))
+    tensors.keys().any(is_query)
 }
 
 #[cfg(test)]

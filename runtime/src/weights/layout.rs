@@ -175,6 +175,11 @@ fn listing(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Meta's configuration in the folder of `file`, if it is there.
+pub(super) fn params_beside(file: &Path) -> Result<Option<(PathBuf, Value)>> {
+    config(&file.parent().unwrap_or(Path::new("")).join("params.json"))
+}
+
 /// What the configuration at `path` says, if it is there.
 fn config(path: &Path) -> Result<Option<(PathBuf, Value)>> {
     if !path.is_file() {
