@@ -8,7 +8,7 @@ use lmv_compiler::graph::{Filling, Parameter};
 use serde_json::Value;
 
 use crate::error::{Failure, Result};
-use crate::weights::Checkpoint;
+use crate::weights::{Checkpoint, check_counts};
 
 /// What configurations call the heads of attention.
 const HEADS: [&str; 4] = ["num_attention_heads", "n_heads", "n_head", "num_heads"];
@@ -30,23 +30,26 @@ impl Settings {
         parameters: &[Parameter],
         weights: &str,
     ) -> Self {
-        let (mut bases, mut blocks) = (Vec::new(), Vec::new());
+        let (mut mine, mut others) = (Vec::new(), Vec::new());
         for parameter in parameters {
             let (local, to) = match &parameter.filled_by {
-                Some(Filling::Named { weights: name, local }) if name == weights => (local, &mut bases),
-                Some(Filling::Named { local, .. } | Filling::Block { local, .. }) => (local, &mut blocks),
+                Some(Filling::Named { weights: name, local }) if name == weights => (local, &mut mine),
+                Some(Filling::Named { local, .. } | Filling::Block { local, .. }) => (local, &mut others),
                 None => continue,
             };
-            let base = parameter.path.strip_suffix(local.as_str()).unwrap_or(&parameter.path);
-            if !to.contains(&base) {
-                to.push(base);
+            // The outermost layer that is filled: what stands beside it has nothing to do with the checkpoint.
+            let base = parameter.path.len().saturating_sub(local.len());
+            let layer = local.split_once('.').map_or(local.len(), |(layer, _)| layer.len() + 1);
+            let part = parameter.path.get(..base + layer).unwrap_or(&parameter.path);
+            if !to.contains(&part) {
+                to.push(part);
             }
         }
         let (mut heads, mut eps) = (Vec::new(), Vec::new());
         for (layer, path, arguments) in nodes {
-            let within = |bases: &[&str]| bases.iter().any(|base| path.starts_with(base));
-            // What fills something inside says more than what is around it, unless it is the same place.
-            if !within(&bases) || within(&blocks.iter().filter(|base| !base.is_empty()).copied().collect::<Vec<_>>()) {
+            let path = format!("{path}.");
+            let within = |parts: &[&str]| parts.iter().any(|part| path.starts_with(part));
+            if !within(&mine) || within(&others) {
                 continue;
             }
             if let Some(count) = arguments.get("heads").and_then(Config::int) {
@@ -67,6 +70,7 @@ impl Settings {
     /// When they disagree, or what it says cannot be.
     pub(super) fn check(&self, checkpoint: &Checkpoint, weights: &str) -> Result<()> {
         let (Some(config), Some(path)) = (checkpoint.config(), checkpoint.config_path()) else { return Ok(()) };
+        check_counts(config, path)?;
         let said = |names: &[&'static str]| {
             names.iter().find_map(|name| Some((*name, config.get(*name).filter(|value| !value.is_null())?)))
         };

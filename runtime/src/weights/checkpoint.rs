@@ -128,6 +128,9 @@ impl Checkpoint {
             Kind::Split => split(&shards, layout.config.as_ref())?,
         };
         let meta = layout.meta || has_meta_names(&tensors);
+        if let (1, Some((name, info))) = (shards.len(), tensors.iter().find_map(query)) {
+            whole_query(&shards[0].path, name, info)?;
+        }
         let config = match layout.config {
             // Whatever Meta's file is called now, its configuration has one name.
             None if meta => params_beside(&shards[0].path)?,
@@ -470,11 +473,32 @@ fn joined(name: &str, parts: &[&TensorInfo], axis: usize, shards: &[Shard]) -> R
 /// Whether these are the names of Meta's LLaMA: `layers.N.attention.wq.weight`. Nobody else's are so: Hugging Face's
 /// converter, which changes the order of the rows, changes the names too.
 fn has_meta_names(tensors: &BTreeMap<String, Entry>) -> bool {
-    let is_query = |name: &String| {
-        let layer = name.strip_prefix("layers.").and_then(|rest| rest.strip_suffix(".attention.wq.weight"));
-        layer.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    };
-    tensors.keys().any(is_query)
+    tensors.keys().any(|name| is_query(name))
+}
+
+fn is_query(name: &str) -> bool {
+    let layer = name.strip_prefix("layers.").and_then(|rest| rest.strip_suffix(".attention.wq.weight"));
+    layer.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn query<'t>((name, entry): (&'t String, &'t Entry)) -> Option<(&'t str, &'t TensorInfo)> {
+    is_query(name).then_some((name.as_str(), entry.info.as_ref().ok()?))
+}
+
+/// The queries of Meta's models are as many as the width. Fewer rows are those of one shard of several.
+fn whole_query(path: &Path, name: &str, info: &TensorInfo) -> Result<()> {
+    match info.shape[..] {
+        [rows, width] if 0 < rows && rows < width && width.is_multiple_of(rows) => Err(Failure::at(
+            path,
+            format!("is one of {} shards, and every tensor is split over all of them", width / rows),
+        )
+        .note(format!("tensor `{}` has {rows} of its {width} rows in it", shown(name)))
+        .help(format!(
+            "give a folder with all of them, `consolidated.00.pth` to `consolidated.{:02}.pth`, and their `params.json`",
+            width / rows - 1
+        ))),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -549,6 +573,20 @@ mod tests {
         );
         let by_index = Checkpoint::open(dir.path().join("model.safetensors.index.json")).unwrap();
         assert_eq!(by_index.read_f32("a").unwrap(), [1.0]);
+    }
+
+    #[test]
+    fn shards_without_their_index_say_so() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 1..=2 {
+            made::safetensors(&dir.path().join(format!("model-0000{i}-of-00002.safetensors")), &[("a", &[1], &[0.0])]);
+            let failure = Checkpoint::open(dir.path()).unwrap_err();
+            assert_eq!(failure.what, "holds shards, and not the index that says which tensor is in which");
+            assert_eq!(
+                failure.help.unwrap(),
+                "download `model.safetensors.index.json` into it, from where the shards are from"
+            );
+        }
     }
 
     #[test]
@@ -649,6 +687,15 @@ mod tests {
         assert!(failure.what.contains("no parts of one tensor"), "{failure}");
         std::fs::remove_file(dir.path().join("consolidated.01.pth")).unwrap();
         assert!(Checkpoint::open(dir.path()).unwrap_err().what.contains("misses `consolidated.01.pth`"));
+        // One by itself, whatever it is called and whether or not the others are there.
+        std::fs::remove_file(dir.path().join("consolidated.02.pth")).unwrap();
+        let failure = Checkpoint::open(dir.path()).unwrap_err();
+        assert_eq!(failure.what, "is one of 2 shards, and every tensor is split over all of them");
+        assert_eq!(failure.notes, ["tensor `layers.0.attention.wq.weight` has 1 of its 2 rows in it"]);
+        std::fs::rename(dir.path().join("consolidated.00.pth"), dir.path().join("llama.pth")).unwrap();
+        assert!(
+            Checkpoint::open(dir.path().join("llama.pth")).unwrap_err().help.unwrap().contains("`consolidated.01.pth`")
+        );
     }
 
     #[test]

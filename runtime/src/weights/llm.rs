@@ -5,7 +5,7 @@ mod naming;
 
 use rayon::prelude::*;
 
-pub use self::configuration::check_config;
+pub use self::configuration::{check_config, check_counts};
 pub use self::naming::{Block, is_of_blocks};
 use super::checkpoint::Checkpoint;
 use super::file::shown;

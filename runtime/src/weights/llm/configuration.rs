@@ -31,6 +31,7 @@ pub fn check_config(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Re
     // A model of images and text has its language model's settings in a part of its own.
     let config = config.get("text_config").filter(|part| part.is_object()).unwrap_or(config);
     check_kind(config, path, name, sizes)?;
+    check_counts(config, path)?;
     let file = file_name(path);
     let said = if file == "params.json" { meta_says(config, sizes) } else { hugging_face_says(config, sizes) };
     let against: Vec<&Said> = said.iter().filter(|s| !s.agree).collect();
@@ -61,6 +62,34 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("opt", "enable_bias", "true"),
     ("opt", "layer_norm_elementwise_affine", "true"),
 ];
+
+/// Settings that count something.
+const COUNTS: [&str; 11] = [
+    "hidden_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "num_hidden_layers",
+    "intermediate_size",
+    "ffn_dim",
+    "head_dim",
+    "dim",
+    "n_heads",
+    "n_kv_heads",
+    "n_layers",
+];
+
+/// Holds what a configuration counts against what can be counted.
+///
+/// # Errors
+/// At the first number that is none.
+pub fn check_counts(config: &Value, path: &Path) -> Result<()> {
+    let mut said = COUNTS.iter().filter_map(|name| Some((name, config.get(*name).filter(|value| !value.is_null())?)));
+    let wrong = said.find(|(_, value)| value.as_u64().is_none_or(|count| count == 0));
+    let Some((name, value)) = wrong else { return Ok(()) };
+    let found = shown(&value.to_string());
+    Err(Failure::at(path, format!("is damaged: its {name} is {found}, and a whole number of at least 1 was expected"))
+        .help("download the file again, from where the weights are from"))
+}
 
 /// Types of Hugging Face's models whose blocks are those of a family: Mistral's are LLaMA's, within the window of 4,096
 /// tokens that they attend to.
@@ -402,16 +431,22 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_of_the_wrong_type_disagrees() {
+    fn a_configuration_of_the_wrong_type_is_damaged() {
         let (_dir, c) = with(
             &["a"],
             Some(("config.json", r#"{"hidden_size":"wide","num_key_value_heads":null,"rms_norm_eps":null}"#)),
         );
         let failure = check_config(&c, "x", &sizes()).unwrap_err();
         assert_eq!(
-            failure.notes,
-            ["x is declared with dim = 4, and config.json of this checkpoint says \"wide\" (hidden_size)"]
+            failure.what,
+            "is damaged: its hidden_size is \"wide\", and a whole number of at least 1 was expected"
         );
+        for heads in ["0", "-8", "\"8\"", "1.5"] {
+            let json = format!(r#"{{"num_attention_heads":{heads}}}"#);
+            let (_dir, c) = with(&["a"], Some(("config.json", &json)));
+            let failure = check_config(&c, "x", &sizes()).unwrap_err();
+            assert!(failure.what.starts_with(&format!("is damaged: its num_attention_heads is {heads},")), "{failure}");
+        }
         let (_dir, c) = with(&["a"], None);
         assert_eq!(check_config(&c, "x", &sizes()), Ok(()));
     }
