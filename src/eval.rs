@@ -14,8 +14,9 @@ use lmv_runtime::training::lock;
 use crate::context::{Context, Exit, Message, MessageFormat};
 use crate::device::Device;
 use crate::locate::Locate;
-use crate::progress::{Progress, by_name, measured};
+use crate::progress::Progress;
 use crate::proof::{Locked, Purpose, Subject};
+use crate::scores;
 use crate::spec::{self, Checked, Set, Variant};
 
 /// Evaluate everything in a spec's `eval`
@@ -28,6 +29,12 @@ pub struct Args {
     /// What training gave: a run folder (its best checkpoint) or a file of weights
     #[arg(long, value_name = "RUN|FILE")]
     checkpoint: PathBuf,
+    /// Prints the metrics as a table in Markdown: one row, with the published numbers and the differences below
+    #[arg(long)]
+    markdown: bool,
+    /// Keeps what was measured in the run's folder, where `lmvc report` finds it
+    #[arg(long)]
+    keep: bool,
     /// Takes the averaged weights that a run keeps where its recipe has `ema`, in place of the trained ones
     #[arg(long)]
     ema: bool,
@@ -47,13 +54,15 @@ pub struct Job<'a> {
     pub spec: &'a Checked,
     /// A run folder or a file; it is there.
     pub checkpoint: Trained<'a>,
+    /// The run's folder to keep what was measured in.
+    pub keep: Option<&'a Path>,
     /// Where names of data and weights lead.
     pub places: &'a Places,
     /// Where it runs.
     pub device: DeviceChoice,
 }
 
-/// Evaluates, and prints a line for each metric: its name and its value in percent.
+/// Evaluates, and prints a line for each metric: its name, its value, and beside it what was published.
 pub fn run(args: &Args, context: &Context) -> Exit {
     prepare(args, context).into()
 }
@@ -73,27 +82,41 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let (variant, purpose) = (variant.variant.as_deref(), Purpose::Trained);
     let subject = Subject { spec: &args.spec, variant, experiment: &spec.experiment, places: &places, purpose };
     args.locked.hold(&subject, context)?;
+    if args.keep && !args.checkpoint.join(lock::NAME).is_file() {
+        let message = Message::error(format!("`{}` is no run folder to keep anything in", args.checkpoint.display()));
+        return Err(context.wrong_command(&message.help("leave `--keep` out, or name the folder of a run")));
+    }
+    let keep = args.keep.then_some(args.checkpoint.as_path());
     let job = Job {
         spec: &spec,
         checkpoint: Trained { path: &args.checkpoint, average: args.ema },
+        keep,
         places: &places,
         device: args.device.device,
     };
     let mut progress = Progress::new(context);
     let done = evaluate(&job, &mut progress);
     progress.finish();
-    let Measured { metrics, samples, left_out } = done.map_err(|failure| context.failed(&failure))?;
+    let Measured { scores, samples, left_out, .. } = done.map_err(|failure| context.failed(&failure))?;
+    let rows = scores::rows(&scores, &spec.experiment);
     if context.message_format == MessageFormat::Json {
-        let object = serde_json::json!({ "metrics": by_name(&metrics), "samples": samples, "left_out": left_out });
-        return context.print(&format!("{object}\n"));
+        let mut object = scores::json(&rows);
+        object.insert("samples".into(), samples.into());
+        object.insert("left_out".into(), left_out.into());
+        return context.print(&format!("{}\n", serde_json::Value::Object(object)));
     }
     if left_out > 0 {
         context.remark(&format!("measured on {samples} samples; {left_out} could not be read and were left out"));
     }
-    let width = metrics.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let lines: String =
-        metrics.iter().map(|(name, value)| format!("{name:width$}  {}\n", measured(name, *value))).collect();
-    context.print(&lines)
+    for score in &scores {
+        if let Some((samples, left_out @ 1..)) = score.samples {
+            let name = &score.name;
+            context.remark(&format!(
+                "{name}: measured on {samples} samples; {left_out} could not be read and were left out"
+            ));
+        }
+    }
+    context.print(&if args.markdown { scores::markdown(&rows) } else { scores::lines(&rows) })
 }
 
 /// A checkpoint that the command line names must be there.
@@ -116,6 +139,7 @@ fn evaluate(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Measured, Fail
         passes: device::passes(device),
         places: job.places,
         checkpoint: job.checkpoint,
+        keep: job.keep,
         drawn: crate::train::drawn(match job.checkpoint.path.parent() {
             Some(runs) if job.checkpoint.path.join(lock::NAME).exists() => runs,
             _ => Path::new(crate::train::RUNS),

@@ -65,7 +65,8 @@ impl LocateWeights {
 
 /// The names of data that a spec has: `path("imagenet")`.
 pub fn data_names(experiment: &Experiment) -> BTreeSet<&str> {
-    let arguments = experiment.data.iter().flat_map(|data| data.arguments.values());
+    let calls = experiment.data.iter().chain(experiment.eval.iter().map(|metric| &metric.call));
+    let arguments = calls.flat_map(|call| call.arguments.values());
     arguments
         .filter_map(|argument| match argument {
             Setting::Path(name) => Some(name.as_str()),

@@ -5,6 +5,7 @@
 //! 2. [`context::Context`] settles how to talk: colour, people or programs.
 //! 3. The subcommand's `run` does the work and gives an [`Exit`].
 
+mod ablate;
 mod build;
 mod check;
 mod completions;
@@ -23,7 +24,9 @@ mod memory;
 mod new;
 mod progress;
 mod proof;
+mod report;
 mod rewrite;
+mod scores;
 mod show;
 mod spec;
 mod train;
@@ -55,7 +58,9 @@ enum Command {
     Fmt(fmt::Args),
     Show(show::Args),
     Train(train::Args),
+    Ablate(ablate::Args),
     Eval(eval::Args),
+    Report(report::Args),
     Infer(infer::Args),
     Generate(generate::Args),
     Data(data::Args),
@@ -93,7 +98,9 @@ fn run() -> Exit {
         Command::Fmt(args) => fmt::run(args, &context),
         Command::Show(args) => show::run(args, &context),
         Command::Train(args) => train::run(args, &context),
+        Command::Ablate(args) => ablate::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
+        Command::Report(args) => report::run(args, &context),
         Command::Infer(args) => infer::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Data(args) => data::run(args, &context),

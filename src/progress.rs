@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lmv_runtime::events::{Event, Observer};
-use lmv_runtime::metrics::{Reading, reading};
+use lmv_runtime::metrics::Score;
 
 use crate::context::{Context, Message, MessageFormat, Paint};
 use crate::units::{duration, si};
@@ -27,6 +27,8 @@ pub struct Progress {
     epoch: Option<Epoch>,
     last_line: Instant,
     evaluating: bool,
+    /// What is evaluated, where it is not the evaluation split.
+    folder: Option<String>,
 }
 
 /// An epoch under way.
@@ -60,6 +62,7 @@ impl Progress {
             epoch: None,
             last_line: Instant::now(),
             evaluating: false,
+            folder: None,
         }
     }
 
@@ -123,16 +126,19 @@ impl Progress {
     fn evaluated(&mut self, done: usize, total: usize) {
         if !self.evaluating {
             self.evaluating = true;
-            self.start_bar("evaluating", total as u64);
+            let title = self.folder.as_deref().unwrap_or("evaluating").to_owned();
+            self.start_bar(&title, total as u64);
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
         } else if self.last_line.elapsed() >= PLAIN_EVERY {
             self.last_line = Instant::now();
-            self.line(&format!("evaluating  {done}/{total}"));
+            let line = format!("{}  {done}/{total}", self.folder.as_deref().unwrap_or("evaluating"));
+            self.line(&line);
         }
         if done >= total {
             self.evaluating = false;
+            self.folder = None;
             self.finish();
         }
     }
@@ -151,14 +157,14 @@ impl Progress {
         self.bar = Some(bar);
     }
 
-    fn epoch(&mut self, index: u64, loss: f64, metrics: &[(String, f64)], best: bool, left_out: usize) {
+    fn epoch(&mut self, index: u64, loss: f64, metrics: &[Score], best: bool, left_out: usize) {
         self.finish();
         self.evaluating = false;
         self.epoch = None;
         let mut line = format!("epoch {}/{}  loss {loss:.4}", index + 1, self.epochs);
-        for (name, value) in metrics {
+        for Score { name, value, reading, .. } in metrics {
             let name = if name == "loss" { "val loss" } else { name };
-            line += &format!("  {name} {}", measured(name, *value));
+            line += &format!("  {name} {}", reading.show(*value));
         }
         if best {
             line += &format!("  {}", Paint::Trained.on("best", self.context.stderr_color));
@@ -199,6 +205,11 @@ impl Observer for Progress {
                 }
             }
             Event::Step { epoch, step, loss, lr, samples } => self.step(epoch, step, loss, lr, samples),
+            Event::Folder { name, number, count } => {
+                self.finish();
+                self.evaluating = false;
+                self.folder = Some(if count > 1 { format!("{name} ({number}/{count})") } else { name });
+            }
             Event::Evaluated { done, total } => self.evaluated(done, total),
             Event::Epoch { epoch, loss, metrics, best, left_out } => {
                 self.epoch(epoch, loss, &metrics, best, left_out);
@@ -221,22 +232,21 @@ impl Drop for Progress {
 }
 
 /// Metrics as a JSON object.
-pub fn by_name(metrics: &[(String, f64)]) -> Map<String, Value> {
-    metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+pub fn by_name(metrics: &[Score]) -> Map<String, Value> {
+    metrics.iter().map(|score| (score.name.clone(), json!(score.value))).collect()
 }
 
-/// A metric's value with its unit: shares are in percent, a loss and the like have none.
-pub fn measured(name: &str, value: f64) -> String {
-    match reading(name) {
-        Reading::Percent => format!("{value:.2} %"),
-        Reading::Less => format!("{value:.4}"),
-    }
+/// A metric with its unit: `top1 80.70 %`.
+pub fn in_words(score: &Score) -> String {
+    format!("{} {}", score.name, score.reading.show(score.value))
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
+
+    use lmv_runtime::metrics::Reading;
 
     use super::*;
     use crate::context::{ColorChoice, Global};
@@ -270,7 +280,7 @@ mod tests {
         progress.event(Event::Epoch {
             epoch: 1,
             loss: 2.0,
-            metrics: vec![("top1".into(), 45.2)],
+            metrics: vec![Score::new("top1", 45.2, Reading::Percent)],
             best: true,
             left_out: 3,
         });

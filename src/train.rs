@@ -9,6 +9,7 @@ use lmv_compiler::library;
 use lmv_runtime::device::{self, DeviceChoice};
 use lmv_runtime::error::Failure;
 use lmv_runtime::events::{Event, Observer};
+use lmv_runtime::metrics::Score;
 use lmv_runtime::places::Places;
 use lmv_runtime::precision::Precision;
 use lmv_runtime::runnable;
@@ -24,8 +25,9 @@ use crate::context::{Context, Exit, Message};
 use crate::device::Device;
 use crate::interruption::interruption;
 use crate::locate::{self, Locate};
-use crate::progress::{Progress, by_name, measured};
+use crate::progress::{Progress, by_name, in_words};
 use crate::proof::{Locked, Purpose, Subject};
+use crate::report;
 use crate::spec::{self, Checked, Override, Set, Variant};
 
 /// The folder that runs go into where nothing else is said.
@@ -216,8 +218,8 @@ pub fn drawn(runs: &Path) -> PathBuf {
     runs.join("data")
 }
 
-/// Begins a run or goes on with one, and tells where it is.
-fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Result<bool, Failure> {
+/// Begins a run or goes on with one, and tells where it is; false if the user ended it.
+pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Result<bool, Failure> {
     let (device, remark) = device::settle(job.device)?;
     remark.into_iter().for_each(|text| observer.event(Event::Note(text)));
     let (folder, lock, runs) = match &job.target {
@@ -275,23 +277,27 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
             let found = best.map(|(value, epoch)| json!({ "value": value, "epoch": epoch + 1 }));
             context
                 .event("done", json!({ "whole": whole, "folder": run, "metrics": by_name(&metrics), "best": found }));
-            let measured: Vec<String> =
-                metrics.iter().map(|(name, value)| format!("{name} {}", measured(name, *value))).collect();
-            let measured = measured.join(", ");
+            let measured = metrics.iter().map(in_words).collect::<Vec<_>>().join(", ");
             if !whole {
                 context.remark(&format!("\nstopped as asked: {measured}\nthe run is in {run}"));
                 context.remark(&format!("go on by `lmvc train --resume {run}`"));
                 return Ok(true);
             }
+            // The run is what counts: a page that cannot be written is no reason to fail.
+            let page = report::write(folder.path());
+            if let Err(failure) = &page {
+                context.tell(&Message::from(failure).into_warning());
+            }
             context.remark(&format!("\ndone: {measured}"));
-            if let (Some((best, epoch)), Some((name, _))) = (best, metrics.first()) {
-                context.remark(&format!(
-                    "best {name}: {} after epoch {}",
-                    crate::progress::measured(name, best),
-                    epoch + 1
-                ));
+            // What decides is the first of those that are measured after each epoch.
+            let first = metrics.iter().find(|score| score.samples.is_none());
+            if let (Some((best, epoch)), Some(Score { name, reading, .. })) = (best, first) {
+                context.remark(&format!("best {name}: {} after epoch {}", reading.show(best), epoch + 1));
             }
             context.remark(&format!("the run is in {run}"));
+            if page.is_ok() {
+                context.remark(&format!("a page of it is {run}/report.html"));
+            }
             context.remark(&format!(
                 "next: `lmvc show {}{}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
                 job.spec_path.display(),
@@ -308,7 +314,7 @@ fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Resul
 }
 
 /// What a run that begins now is made of; the runtime adds what it reads.
-fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
+pub fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
     let mut imports: BTreeMap<String, String> =
         job.spec.compiled.folder().into_iter().map(|(path, text)| (path, lock::hash(text.as_bytes()))).collect();
     let spec = imports.remove("spec.lmv").unwrap_or_default();

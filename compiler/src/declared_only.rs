@@ -147,7 +147,10 @@ mod tests {
             Origin { file: compiled.file, span: lmv_grammar::ast::Span::new(start, start + word.len()) }
         };
         let train = experiment.train.clone().map(|recipe| (recipe, at("deit")));
-        let measure = |call: &Call| Measure { call: call.clone(), at: at(&call.name), output: None };
+        let measure = |metric: &crate::metrics::Metric| {
+            let (label, call) = (metric.label.clone(), metric.call.clone());
+            Measure { label, at: at(&call.name), call, output: None }
+        };
         let eval: Vec<Measure> = experiment.eval.iter().map(measure).collect();
         let settings = Settings { graph: &experiment.graph, data: None, train: train.as_ref(), eval: &eval };
         let found = among(&unwritten, &settings, &compiled.sources);

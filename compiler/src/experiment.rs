@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use lmv_grammar::ast::{Expr, ExprKind, File, Input, ItemKind, Name, Span, Type, TypeKind};
+use lmv_grammar::ast::{File, Input, ItemKind, Span, Type, TypeKind};
 use serde::Serialize;
 
 use crate::codes::Code;
@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::elaborate::{Elaborator, Kind, Place};
 use crate::graph::{Graph, Port};
 use crate::library;
-use crate::measures::Measure;
+use crate::metrics::Metric;
 use crate::recipe::Recipe;
 use crate::settings::{Change, Model, Setting, Settings};
 use crate::shape::{Dim, Shape};
@@ -32,8 +32,8 @@ pub struct Experiment {
     pub fields: Vec<Field>,
     /// The recipe.
     pub train: Option<Recipe>,
-    /// The metrics, as `eval` lists them.
-    pub eval: Vec<Call>,
+    /// The metrics, as `eval` lists them, with the numbers published for them.
+    pub eval: Vec<Metric>,
     /// `seed = …`.
     pub seed: Option<u64>,
     /// Parts that the library declares and that do not run yet: with any, the spec can be checked and shown, not run.
@@ -66,6 +66,7 @@ impl Elaborator<'_> {
         }
         let mut train = settings.get("train").and_then(|train| self.train(train, &settings.changes("train")));
         let mut eval = settings.get("eval").map(|eval| self.eval_list(eval)).unwrap_or_default();
+        let reported = settings.get("reported").map(|reported| self.reported(reported, &eval)).unwrap_or_default();
         let seed = settings.get("seed").and_then(|seed| self.seed(seed));
         self.without_a_base(settings);
         if let (Some(model_at), false) = (model_at, broken_data) {
@@ -98,7 +99,7 @@ impl Elaborator<'_> {
             graph: std::mem::take(&mut self.graph),
             data: data.map(|data| data.call.clone()),
             train: train.map(|(recipe, _)| recipe),
-            eval: eval.into_iter().map(|measure| measure.call).collect(),
+            eval: crate::metrics::metrics(eval, &reported),
             seed,
             not_yet_run,
         })
@@ -176,7 +177,7 @@ impl Elaborator<'_> {
     }
 
     /// A part of the library of the wanted kind; what is none is reported under `message`.
-    fn part(&mut self, kind: &str, message: &str, value: Value, at: Origin) -> Option<Call> {
+    pub(crate) fn part(&mut self, kind: &str, message: &str, value: Value, at: Origin) -> Option<Call> {
         let quoted = match &value {
             Value::Config(Config::Str(name)) => library::definition_names(kind).contains(name).then(|| name.clone()),
             _ => None,
@@ -373,35 +374,6 @@ impl Elaborator<'_> {
                 self.report(diagnostic)
             }
         }
-    }
-
-    /// `[top1, top5]`, or `{ answer: [top1, top5], pose: l2 }` by the outputs of the model.
-    fn eval_list(&mut self, eval: &Setting<'_>) -> Vec<Measure> {
-        let file = eval.env.file;
-        let of_output = |(name, expr): &'_ (Name, Expr)| {
-            (Some((name.text.clone(), Origin { file, span: name.span })), expr.clone())
-        };
-        let lists: Vec<(Option<(String, Origin)>, Expr)> = match &eval.value.kind {
-            ExprKind::Record(fields) => fields.iter().map(of_output).collect(),
-            _ => vec![(None, eval.value.clone())],
-        };
-        let place = Place { env: eval.env.clone(), scope: Scope::root() };
-        let mut measures = Vec::new();
-        for (output, list) in lists {
-            let items = match list.kind {
-                ExprKind::List(items) => items,
-                _ => vec![list],
-            };
-            for item in items {
-                let at = Origin { file, span: item.span };
-                self.want(Kind::Part("metric"), &item, file);
-                let value = self.eval(&item, &place);
-                if let Some(call) = self.part("metric", "`eval` lists metrics", value, at) {
-                    measures.push(Measure { call, at, output: output.clone() });
-                }
-            }
-        }
-        measures
     }
 
     fn seed(&mut self, seed: &Setting<'_>) -> Option<u64> {

@@ -18,6 +18,8 @@ use crate::value::{Data, Env, EnvRef, Value};
 
 /// A loss or a metric, where it stands, and the output that it was written for.
 pub(crate) struct Measure {
+    /// What a metric is called in what is measured.
+    pub label: String,
     pub call: Call,
     pub at: Origin,
     pub output: Option<(String, Origin)>,
@@ -71,7 +73,7 @@ impl Elaborator<'_> {
         match loss {
             Config::Call(call) => {
                 let output = output.map(|name| (name.to_owned(), at));
-                let mut measure = Measure { call: (**call).clone(), at, output };
+                let mut measure = Measure { label: call.name.clone(), call: (**call).clone(), at, output };
                 self.check_measure(&mut measure, model_at);
                 **call = measure.call;
             }

@@ -17,7 +17,10 @@ use crate::source::{FileId, Origin};
 use crate::value::{Env, EnvRef};
 
 /// What a spec can set.
-pub(crate) const SETTINGS: [&str; 5] = ["model", "data", "train", "eval", "seed"];
+pub(crate) const SETTINGS: [&str; 6] = ["model", "data", "train", "eval", "reported", "seed"];
+
+/// What makes an experiment another one, for which numbers that are `reported` of it do not hold.
+const OF_ANOTHER: [&str; 4] = ["model", "data", "train", "eval"];
 
 /// The settings that have parts.
 const WITH_PARTS: [&str; 2] = ["train", "data"];
@@ -78,7 +81,7 @@ pub(crate) struct Settings<'t> {
 }
 
 impl<'t> Settings<'t> {
-    /// `data`, `train`, `eval` or `seed`.
+    /// `data`, `train`, `eval`, `reported` or `seed`.
     pub fn get(&self, name: &str) -> Option<&Setting<'t>> {
         self.others.get(name)
     }
@@ -174,6 +177,10 @@ impl Elaborator<'_> {
     /// Lays the settings among `items` over those that are there.
     pub(crate) fn lay_over<'t>(&mut self, settings: &mut Settings<'t>, items: &'t [Item], env: &EnvRef) {
         let file = env.file;
+        if items.iter().any(|item| OF_ANOTHER.iter().any(|name| touches(&item.kind, name))) {
+            // What was published is of the experiment below, and this layer makes another one of it.
+            settings.others.remove("reported");
+        }
         let mut seen: HashMap<String, Origin> = HashMap::new();
         let mut changes = Vec::new();
         for item in items {
@@ -342,7 +349,7 @@ impl Elaborator<'_> {
         let diagnostic = match meant(name, &SETTINGS) {
             Some(_) => diagnostic.did_you_mean(name, &SETTINGS, at),
             None => {
-                let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval` and `seed`");
+                let diagnostic = diagnostic.note("a spec has `model`, `data`, `train`, `eval`, `reported` and `seed`");
                 match recipe_with(name) {
                     Some(recipe) => diagnostic
                         .help(format!("`{name}` is an argument of a recipe, as in `train = {recipe}({name} = …)`")),
@@ -361,6 +368,11 @@ fn sets(item: &ItemKind, name: &str) -> bool {
         ItemKind::Model { .. } => name == "model",
         _ => false,
     }
+}
+
+/// Whether an item sets `name`, as a whole or a part of it.
+fn touches(item: &ItemKind, name: &str) -> bool {
+    matches!(item, ItemKind::Setting { name: set, .. } if set.text == name) || sets(item, name)
 }
 
 /// The first recipe that is seen everywhere and has a parameter of this name.

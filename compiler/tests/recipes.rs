@@ -85,6 +85,21 @@ fn deit() {
              augment.2.rand_augment.magnitude = 9
              augment.2.rand_augment.std = 0.5
              augment.2.rand_augment.p = 0.5
+             augment.2.rand_augment.from.0.auto_contrast
+             augment.2.rand_augment.from.1.equalize
+             augment.2.rand_augment.from.2.invert
+             augment.2.rand_augment.from.3.rotate.degrees = 30
+             augment.2.rand_augment.from.4.posterize.bits = 4
+             augment.2.rand_augment.from.5.solarize.depth = 256
+             augment.2.rand_augment.from.6.solarize_add.most = 110
+             augment.2.rand_augment.from.7.color.most = 0.9
+             augment.2.rand_augment.from.8.contrast.most = 0.9
+             augment.2.rand_augment.from.9.brightness.most = 0.9
+             augment.2.rand_augment.from.10.sharpness.most = 0.9
+             augment.2.rand_augment.from.11.shear_x.most = 0.3
+             augment.2.rand_augment.from.12.shear_y.most = 0.3
+             augment.2.rand_augment.from.13.translate_x.most = 0.45
+             augment.2.rand_augment.from.14.translate_y.most = 0.45
              augment.3.random_erasing.p = 0.25
              eval_augment.0.resize.size = 256
              eval_augment.1.center_crop.size = 224

@@ -1,18 +1,26 @@
-//! Measuring a model on the evaluation split.
+//! Measuring a model: on the evaluation split, and on what else its metrics name.
 
-use std::path::PathBuf;
+mod attacked;
+mod beside;
+pub mod kept;
+
+use std::path::{Path, PathBuf};
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::Experiment;
 use lmv_compiler::passes::Passes;
 
+pub use self::attacked::Attacked;
+pub use self::beside::look;
+pub use self::kept::{Kept, Prediction};
 use crate::device::Work;
 use crate::error::Result;
 use crate::events::{Event, Observer};
+use crate::examples::Examples;
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::losses::{Losses, Use};
-use crate::metrics::{Meters, Output};
+use crate::metrics::{Meters, Output, Reading, Score, Way, entry};
 use crate::network::{Network, class_numbers, values};
 use crate::parameters::{self, Trained};
 use crate::places::Places;
@@ -32,6 +40,8 @@ pub struct Evaluation<'a> {
     pub places: &'a Places,
     /// What training gave.
     pub checkpoint: Trained<'a>,
+    /// The run's folder to keep what was measured in, for its report.
+    pub keep: Option<&'a Path>,
     /// Where data that the program draws itself is kept.
     pub drawn: PathBuf,
     /// Who watches.
@@ -41,13 +51,14 @@ pub struct Evaluation<'a> {
 /// What was measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// Every metric that was asked for by name, and where there is a recipe the mean of its loss as `loss`, without label
-    /// smoothing.
-    pub metrics: Vec<(String, f64)>,
-    /// The samples it was measured on.
+    /// Every metric that was asked for, and where there is a recipe the mean of its loss as `loss`, without label smoothing.
+    pub scores: Vec<Score>,
+    /// The samples of the evaluation split that it was measured on.
     pub samples: usize,
     /// The samples that could not be read, and count for nothing.
     pub left_out: usize,
+    /// What the model gave for each image, in order, where it gives one label an image.
+    pub predictions: Vec<Prediction>,
 }
 
 impl Work for Evaluation<'_> {
@@ -58,64 +69,124 @@ impl Work for Evaluation<'_> {
         let plan = self.passes.plan(&self.experiment.graph);
         let opening = Opening { places: self.places, drawn: self.drawn, seed, threads: 0 };
         let task = tasks::open(self.experiment, &opening, self.observer)?;
+        look(self.experiment, &*task, self.places)?;
         let checkpoint = Some(self.checkpoint);
         let loaded = parameters::load::<B>(&plan, &Seeds::new(seed), self.places, checkpoint, &device, self.observer)?;
         let network = Network::<B>::new(&plan, &[])?;
+        let model = Model {
+            network: &network,
+            parameters: &loaded.tensors,
+            task: &*task,
+            experiment: self.experiment,
+            places: self.places,
+            seeds: Seeds::new(seed),
+            device: &device,
+        };
         let never = || false;
-        let measured = evaluate(&network, &loaded.tensors, &*task, self.experiment, &device, self.observer, &never)?;
-        Ok(measured.unwrap_or_default())
+        let mut measured = model.on_split(self.observer, &never)?.unwrap_or_default();
+        measured.scores.extend(model.elsewhere(self.observer, &never)?.unwrap_or_default());
+        in_order(&mut measured.scores, self.experiment);
+        if let Some(run) = self.keep {
+            Kept::new(&measured, self.experiment, &*task, None).write(run, &*task)?;
+        }
+        Ok(measured)
     }
 }
 
-/// Measures a model on the evaluation split of its task, and tells of the files that turned out damaged.
-///
-/// # Errors
-/// Data that cannot be read; a metric that Rust does not measure; `None` inside `Ok` is an interruption.
-pub fn evaluate<B: Kernels>(
-    network: &Network<B>,
-    parameters: &[FloatTensor<B>],
-    task: &dyn Task,
-    experiment: &Experiment,
-    device: &B::Device,
-    observer: &mut dyn Observer,
-    stop: &dyn Fn() -> bool,
-) -> Result<Option<Measured>> {
-    let outputs = &network.plan().outputs;
-    let mut meters = Meters::new(&experiment.eval, outputs)?;
-    let losses = match &experiment.train {
-        Some(recipe) => Some(Losses::<B>::new(recipe::loss(&recipe.fields)?, outputs, Use::Looking)?),
-        None => None,
-    };
-    let mut loss = RunningMean::default();
-    let total = task.evaluation_len();
-    let mut done = 0;
-    for examples in task.evaluation()? {
-        if stop() {
-            return Ok(None);
-        }
-        let examples = examples?;
-        let inputs = examples.inputs::<B>(&network.plan().inputs, device)?;
-        let found = network.forward(inputs, parameters, &mut Pass::evaluating());
-        if let Some(losses) = &losses {
-            loss.add(f64::from(values::<B>(losses.of(&found, &examples)?)[0]), examples.samples as u64);
-        }
-        let found = found.into_iter().map(|stream| Output { dims: stream.dims(), values: numbers::<B>(stream) });
-        meters.add(&found.collect::<Vec<_>>(), &examples)?;
-        done += examples.samples;
-        observer.event(Event::Evaluated { done, total });
-    }
-    for line in task.damage() {
-        observer.event(Event::Warning(line));
-    }
-    let mut results = meters.values()?;
-    results.extend(loss.mean().map(|loss| ("loss".to_owned(), loss)));
-    Ok(Some(Measured { metrics: results, samples: done, left_out: total - done }))
+/// A model with its parameters, and what it is measured on.
+pub struct Model<'a, B: Kernels> {
+    /// What it computes.
+    pub network: &'a Network<B>,
+    /// With what.
+    pub parameters: &'a [FloatTensor<B>],
+    /// The data, opened.
+    pub task: &'a dyn Task,
+    /// The spec.
+    pub experiment: &'a Experiment,
+    /// Where the names of further data lead.
+    pub places: &'a Places,
+    /// Where what is random comes from.
+    pub seeds: Seeds,
+    /// Where it runs.
+    pub device: &'a B::Device,
 }
 
-/// A stream's numbers, classes as numbers too.
-fn numbers<B: Kernels>(stream: Stream<B>) -> Vec<f32> {
-    match stream.holds_classes() {
+impl<B: Kernels> Model<'_, B> {
+    /// Measures what counts on the evaluation split, and tells of the files that turned out damaged.
+    ///
+    /// # Errors
+    /// Data that cannot be read; a metric that Rust does not measure; `None` inside `Ok` is an interruption.
+    pub fn on_split(&self, observer: &mut dyn Observer, stop: &dyn Fn() -> bool) -> Result<Option<Measured>> {
+        let outputs = &self.network.plan().outputs;
+        let mut meters = Meters::new(&self.experiment.eval, outputs)?;
+        let losses = match &self.experiment.train {
+            Some(recipe) => Some(Losses::<B>::new(recipe::loss(&recipe.fields)?, outputs, Use::Looking)?),
+            None => None,
+        };
+        let mut noted = kept::Noted::of(self.experiment, outputs, self.task.images());
+        let mut loss = RunningMean::default();
+        let total = self.task.evaluation_len();
+        let mut done = 0;
+        for examples in self.task.evaluation()? {
+            if stop() {
+                return Ok(None);
+            }
+            let examples = examples?;
+            let inputs = examples.inputs::<B>(&self.network.plan().inputs, self.device)?;
+            let found = self.network.forward(inputs, self.parameters, &mut Pass::evaluating());
+            if let Some(losses) = &losses {
+                loss.add(f64::from(values::<B>(losses.of(&found, &examples)?)[0]), examples.samples as u64);
+            }
+            let found: Vec<Output> = found.into_iter().map(output::<B>).collect();
+            meters.add(&found, &examples)?;
+            noted.add(&found, &examples)?;
+            done += examples.samples;
+            observer.event(Event::Evaluated { done, total });
+        }
+        for line in self.task.damage() {
+            observer.event(Event::Warning(line));
+        }
+        let mut scores = meters.scores()?;
+        scores.extend(loss.mean().map(|loss| Score::new("loss", loss, Reading::Less)));
+        let predictions = noted.finish(self.task.images());
+        Ok(Some(Measured { scores, samples: done, left_out: total - done, predictions }))
+    }
+
+    /// Measures what is measured elsewhere: on folders of their own, and on images that are changed against the model.
+    ///
+    /// # Errors
+    /// As [`Model::on_split`].
+    pub fn elsewhere(&self, observer: &mut dyn Observer, stop: &dyn Fn() -> bool) -> Result<Option<Vec<Score>>> {
+        let Some(mut scores) = self.on_folders(observer, stop)? else { return Ok(None) };
+        for metric in &self.experiment.eval {
+            if let (reading, Way::Attacking(attack)) = entry(&metric.call)? {
+                let Some(value) = self.attacked(metric, attack(&metric.call), observer, stop)? else { return Ok(None) };
+                scores.push(Score::new(&metric.label, value, reading));
+            }
+        }
+        Ok(Some(scores))
+    }
+
+    /// What the model gives for a batch.
+    fn outputs(&self, examples: &Examples) -> Result<Vec<Output>> {
+        let inputs = examples.inputs::<B>(&self.network.plan().inputs, self.device)?;
+        let found = self.network.forward(inputs, self.parameters, &mut Pass::evaluating());
+        Ok(found.into_iter().map(output::<B>).collect())
+    }
+}
+
+/// Brings scores into the order of `eval`; what is not listed there comes last.
+pub fn in_order(scores: &mut [Score], experiment: &Experiment) {
+    let place = |score: &Score| experiment.eval.iter().position(|metric| metric.label == score.name);
+    scores.sort_by_key(|score| place(score).unwrap_or(usize::MAX));
+}
+
+/// A stream in memory, classes as numbers too.
+fn output<B: Kernels>(stream: Stream<B>) -> Output {
+    let dims = stream.dims();
+    let values = match stream.holds_classes() {
         true => class_numbers::<B>(stream.classes()).into_iter().map(|class| class as f32).collect(),
         false => values::<B>(stream.into_numbers()),
-    }
+    };
+    Output { dims, values }
 }

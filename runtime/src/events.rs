@@ -1,5 +1,7 @@
 //! What a run tells whoever watches it. The command line draws bars of it; a test counts.
 
+use crate::metrics::Score;
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -29,6 +31,15 @@ pub enum Event {
         /// Samples in it.
         samples: usize,
     },
+    /// Samples that are evaluated from here on are not those of the evaluation split.
+    Folder {
+        /// What they are: `fog/3`, or the metric that they are for.
+        name: String,
+        /// Which of them, from 1.
+        number: usize,
+        /// In all.
+        count: usize,
+    },
     /// So many of the samples that are to be evaluated are done.
     Evaluated {
         /// Done.
@@ -42,8 +53,8 @@ pub enum Event {
         epoch: u64,
         /// The mean loss over its steps.
         loss: f64,
-        /// Its metrics by name, in percent.
-        metrics: Vec<(String, f64)>,
+        /// Its metrics.
+        metrics: Vec<Score>,
         /// Whether it is the best so far.
         best: bool,
         /// Evaluation samples that could not be read and count for nothing.

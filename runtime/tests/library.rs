@@ -21,7 +21,7 @@ fn same(kind: &str, rust: &[&str]) {
 #[test]
 fn every_declaration_runs() {
     same("layer", &layers::names());
-    same("augment", &tasks::classification::pipeline::NAMES);
+    same("augment", &tasks::classification::pipeline::names());
     same("metric", &lmv_runtime::metrics::names());
     same("dataset", &tasks::datasets());
     same("init", &lmv_runtime::init::NAMES);

@@ -68,8 +68,8 @@ fn both_cross_entropies_and_their_gradients_are_torchs() {
 #[test]
 fn boxes_of_cutmix_are_timms() {
     let (places, lambdas, boxes) =
-        (case("cutmix_box.image_and_centre"), case("cutmix_box.lambda"), case("cutmix_box.box"));
-    let corrected = case("cutmix_box.corrected_lambda");
+        (case("cutmix_box.image_and_centre"), case("cutmix_box.lambda"), case("cutmix_box.box_0_4"));
+    let corrected = case("cutmix_box.corrected_lambda_0_4");
     for (i, (place, expected)) in places.values.chunks(4).zip(boxes.values.chunks(4)).enumerate() {
         let n: Vec<usize> = place.iter().map(|&x| x as usize).collect();
         let found = CutBox::around((n[2], n[3]), f64::from(lambdas.values[i]), n[0], n[1]);
@@ -77,6 +77,43 @@ fn boxes_of_cutmix_are_timms() {
         assert_eq!(edges, expected, "case {i}");
         let lambda = 1.0 - found.area() as f32 / (n[0] * n[1]) as f32;
         close("corrected lambda", &[lambda], &corrected.values[i..=i], 1e-6);
+    }
+}
+
+/// A batch that timm 0.4.12 mixed: `tests/golden/augmentations.py` wrote it.
+#[derive(serde::Deserialize)]
+struct Mixed {
+    cutmix: bool,
+    lambda: f64,
+    centre: Option<(usize, usize)>,
+    mixed: Vec<f32>,
+    targets: Vec<f32>,
+}
+
+#[test]
+fn mixed_batches_and_their_targets_are_timms() {
+    let place = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/augmentations/cases.json");
+    let text = std::fs::read_to_string(place).expect("cases.json");
+    let mut all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let cases: Vec<Mixed> = serde_json::from_value(all["mixes"].take()).expect("mixes");
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        // Image i is full of i + 1 in its first channel, and has 10 (i + 1) + column in its second.
+        let mut images: Vec<f32> = (0..4 * 90)
+            .map(|at| match (at / 90 + 1, at % 90 / 30, at % 5) {
+                (image, 0, _) => image as f32,
+                (image, 1, column) => (10 * image + column) as f32,
+                _ => 0.0,
+            })
+            .collect();
+        let cut = case.centre.map(|centre| CutBox::around(centre, case.lambda, 6, 5));
+        assert_eq!(cut.is_some(), case.cutmix);
+        let lambda = cut.map_or(case.lambda, |cut| 1.0 - cut.area() as f64 / 30.0);
+        let mixing = Mixing { lambda, cut };
+        mixing.apply(&mut images, [4, 3, 6, 5]).expect("a batch of that shape");
+        let seen: Vec<f32> = images.chunks(90).flat_map(|image| &image[..60]).copied().collect();
+        close("mixed images", &seen, &case.mixed, 1e-5);
+        close("mixed targets", &mixing.targets(&[3, 0, 4, 3], 5, 0.1).expect("classes"), &case.targets, 1e-4);
     }
 }
 

@@ -6,17 +6,22 @@ mod golden_support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::tensor::backend::AutodiffBackend;
+use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use golden_support::{compile, difference, golden_folders, infer, read, write};
 use lmv_compiler::config::{Call, Config, On};
 use lmv_compiler::passes::Passes;
 use lmv_compiler::plan::Plan;
+use lmv_runtime::data::Normalize;
+use lmv_runtime::evaluation::Attacked;
 use lmv_runtime::events::Event;
-use lmv_runtime::examples::{Batch, Examples};
+use lmv_runtime::examples::{Batch, Examples, Values};
 use lmv_runtime::kernels::{AdamW, Kernels};
 use lmv_runtime::layers::Pass;
 use lmv_runtime::losses::{Losses, Use};
-use lmv_runtime::network::{TapedNetwork, tensor, values};
+use lmv_runtime::metrics::attack::Attack;
+use lmv_runtime::network::{Network, TapedNetwork, tensor, values};
 use lmv_runtime::parameters;
 use lmv_runtime::places::Places;
 use lmv_runtime::training::seeds::Seeds;
@@ -200,4 +205,63 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
 fn bytes(plan: &Plan, parameters: &[burn::tensor::ops::FloatTensor<Flex>]) -> Vec<Vec<f32>> {
     let frozen = plan.tensors.iter().zip(parameters).filter(|(parameter, _)| parameter.frozen);
     frozen.map(|(_, tensor)| values::<Flex>(tensor.clone())).collect()
+}
+
+/// FGSM and PGD go back through the frozen block to the pixels. Where the gradient is next to nothing its sign is anybody's;
+/// there is no such pixel among these.
+#[test]
+fn images_are_changed_against_the_model_as_by_the_reference() {
+    let golden = &golden_folders()[0];
+    let cases = golden.join("attacks.safetensors");
+    let experiment = compile(&spec(golden));
+    let device = Default::default();
+    let (dims, pixels) = (read(&cases, "pixels").shape, read(&cases, "pixels").values);
+    let labels: Vec<i32> = read(&cases, "label").values.iter().map(|label| *label as i32).collect();
+    let normalize = Normalize::default();
+    let plane = dims[2] * dims[3];
+    for passes in [Passes::NONE, Passes::ALL] {
+        let plan = passes.plan(&experiment.graph);
+        let checkpoint = golden.join("vit_llama/checkpoint.pth");
+        let places = Places::from_environment();
+        let checkpoint = Some(checkpoint.as_path().into());
+        let loaded = parameters::load::<Flex>(&plan, &Seeds::new(0), &places, checkpoint, &device, &mut |_: Event| {});
+        let loaded = loaded.expect("the checkpoint of the golden model").tensors;
+        let network = Network::<Autodiff<Flex>>::new(&plan, &[]).expect("its layers are there");
+        let taped: Vec<_> = loaded.iter().map(|tensor| Autodiff::<Flex>::from_inner(tensor.clone())).collect();
+        let attacked = Attacked { network: &network, parameters: &taped, output: 0 };
+        let gradient = attacked.gradient(normalize.forward(&pixels, plane), &dims, &labels, &device).expect("classes");
+        // By pixels: the deviation stands between.
+        let theirs = normalize.backward(&read(&cases, "gradient").values, plane);
+        let mean = normalize.backward(&vec![0.0; pixels.len()], plane);
+        let theirs: Vec<f32> = theirs.iter().zip(&mean).map(|(a, b)| a - b).collect();
+        let off = gradient.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off <= 1e-5, "the gradient is off by {off:e}");
+        let plain = Network::<Flex>::new(&plan, &[]).expect("its layers are there");
+        let one = 1.0 / 255.0;
+        let noise = read(&cases, "noise").values;
+        for (name, attack) in [
+            ("fgsm", Attack { eps: one, step: one, steps: 1, random_start: false }),
+            ("pgd", Attack { eps: one, step: 0.5 * one, steps: 5, random_start: true }),
+        ] {
+            let image = Batch::numbers(dims.clone(), normalize.forward(&pixels, plane));
+            let label = Batch::classes(vec![labels.len()], labels.clone());
+            let fields = BTreeMap::from([("image".to_owned(), image), ("label".to_owned(), label)]);
+            let start = |pixels: &[f32]| match name {
+                "pgd" => pixels.iter().zip(&noise).map(|(pixel, noise)| (pixel + noise).clamp(0.0, 1.0)).collect(),
+                _ => pixels.to_vec(),
+            };
+            let examples = Examples { samples: labels.len(), fields };
+            let changed = attacked.against(examples, "label", &normalize, attack, start, &device).expect("images");
+            let Values::Numbers(numbers) = &changed.fields["image"].values else { panic!("images are numbers") };
+            let at = normalize.backward(numbers, plane);
+            let off = at.iter().zip(&read(&cases, name).values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off <= 1e-5, "{name}: pixels off by {off:e}");
+            let inputs = changed.inputs::<Flex>(&plan.inputs, &device).expect("images");
+            let logits = plain.forward(inputs, &loaded, &mut Pass::evaluating()).remove(0).into_numbers();
+            let logits = values::<Flex>(logits);
+            let theirs = read(&cases, &format!("{name}_logits")).values;
+            let off = logits.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off <= 1e-3, "{name}: logits off by {off:e}");
+        }
+    }
 }

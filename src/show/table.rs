@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use lmv_compiler::Recipe;
 use lmv_compiler::config::{Call, Config};
 use lmv_compiler::graph::{Filling, Graph, Node};
 use lmv_compiler::passes::count::{self, Counter, Sum};
 use lmv_compiler::plan::Plan;
+use lmv_compiler::{Metric, Recipe};
 use lmv_runtime::device::{self, DeviceChoice};
 
 use super::outline::{Entry, Outline};
@@ -155,10 +155,12 @@ fn shortened(text: &str, width: usize) -> String {
 }
 
 /// A metric with the output that it is of, where that has a name.
-fn measure(call: &Call) -> String {
+fn measure(metric: &Metric) -> String {
+    let call = &metric.call;
+    let reported = metric.reported.map(|number| format!(" (reported {number})")).unwrap_or_default();
     match call.on.as_ref().map(|on| on.outputs.as_slice()) {
-        Some([output]) if output != "output" => format!("{output}: {}", data_call(call)),
-        _ => data_call(call),
+        Some([output]) if output != "output" => format!("{output}: {}{reported}", data_call(call)),
+        _ => format!("{}{reported}", data_call(call)),
     }
 }
 

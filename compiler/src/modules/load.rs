@@ -248,7 +248,7 @@ impl Loader<'_> {
             at,
             "not in there",
         );
-        let setting = ["model", "data", "train", "eval", "seed"].contains(&name.text.as_str());
+        let setting = ["model", "data", "train", "eval", "reported", "seed"].contains(&name.text.as_str());
         if let (true, UsePath::File(literal)) = (setting, used) {
             diagnostic = diagnostic
                 .note(format!("`{}` is a setting, and settings have no names to import", name.text))

@@ -89,6 +89,25 @@ impl ImageSet {
         Ok(listing.number(source))
     }
 
+    /// The names of the classes that [`ImageSet::open`] would find, without listing their images; none where they lie in a
+    /// tar, which only a reading of all of it tells.
+    ///
+    /// # Errors
+    /// Neither folder nor tar is there.
+    pub fn class_names(root: &Path, split: &str) -> Result<Option<Vec<String>>> {
+        let folder = if split.is_empty() { root.to_path_buf() } else { root.join(split) };
+        if folder.is_dir() {
+            let found = entries(&folder, &mut Vec::new())?;
+            return Ok(Some(
+                found.into_iter().filter(|(_, kind)| *kind == Kind::Folder).map(|(name, _)| name).collect(),
+            ));
+        }
+        match !split.is_empty() && root.join(format!("{split}.tar")).is_file() {
+            true => Ok(None),
+            false => Err(missing(root, split, &folder)),
+        }
+    }
+
     /// The names of the classes, sorted; a label is an index into this.
     pub fn classes(&self) -> &[String] {
         &self.classes

@@ -10,7 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::transforms::Transform;
+use rand_chacha::ChaCha8Rng;
+
+use super::transforms::{PlaneTransform, Transform};
 use super::{Damage, ImageSet, Normalize, Pixels, draws};
 use crate::error::{Failure, Result};
 
@@ -21,6 +23,8 @@ pub struct Pipeline {
     pub transforms: Vec<Box<dyn Transform>>,
     /// From pixels to numbers.
     pub normalize: Normalize,
+    /// What is done to the numbers, in the order in which it is applied.
+    pub after: Vec<Box<dyn PlaneTransform>>,
 }
 
 /// What becomes of a sample whose file is damaged.
@@ -167,6 +171,8 @@ struct Begun {
 #[derive(Debug)]
 struct Sample {
     image: Pixels,
+    /// What is left of its random numbers, for the steps after normalisation.
+    rng: ChaCha8Rng,
     label: i64,
     index: usize,
 }
@@ -373,7 +379,7 @@ impl Shared {
                     for transform in &self.pipeline.transforms {
                         image = transform.apply(image, &mut rng);
                     }
-                    return Ok(Some(Sample { image, label: self.set.label(index) as i64, index }));
+                    return Ok(Some(Sample { image, rng, label: self.set.label(index) as i64, index }));
                 }
                 Err(failure) => self.damage.add(index, failure),
             }
@@ -398,7 +404,7 @@ impl Shared {
         let mut batch = Batch { images: Vec::new(), size: (0, 0), labels: Vec::new(), indices: Vec::new() };
         let n = samples.len();
         for sample in samples.into_iter().flatten() {
-            let Some(Sample { image, label, index }) = sample? else { continue };
+            let Some(Sample { image, mut rng, label, index }) = sample? else { continue };
             let size = (image.height, image.width);
             if batch.labels.is_empty() {
                 batch.size = size;
@@ -415,7 +421,11 @@ impl Shared {
                 )
                 .help("end the transforms with a crop or a resize to a fixed size"));
             }
+            let before = batch.images.len();
             self.pipeline.normalize.append(&image, &mut batch.images);
+            for step in &self.pipeline.after {
+                step.apply(&mut batch.images[before..], image.height, image.width, &mut rng);
+            }
             batch.labels.push(label);
             batch.indices.push(index);
         }

@@ -12,6 +12,8 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 pub struct Normalize {
     /// The result for every value of every channel: there are only 768, and a look-up gives torchvision's bits.
     table: Box<[[f32; 256]; 3]>,
+    mean: [f32; 3],
+    std: [f32; 3],
 }
 
 impl Normalize {
@@ -23,7 +25,24 @@ impl Normalize {
                 *value = (level as f32 / 255.0 - mean[channel]) / std[channel];
             }
         }
-        Self { table }
+        Self { table, mean, std }
+    }
+
+    /// Planes `[.., 3, height, width]` of `plane` = height × width numbers each, from 0 to 1, as the numbers a model takes.
+    pub fn forward(&self, pixels: &[f32], plane: usize) -> Vec<f32> {
+        self.each(pixels, plane, |x, mean, std| (x - mean) / std)
+    }
+
+    /// The way back from [`Normalize::forward`].
+    pub fn backward(&self, numbers: &[f32], plane: usize) -> Vec<f32> {
+        self.each(numbers, plane, |x, mean, std| x * std + mean)
+    }
+
+    fn each(&self, numbers: &[f32], plane: usize, of: impl Fn(f32, f32, f32) -> f32) -> Vec<f32> {
+        let channels = (0..3).cycle().zip(numbers.chunks(plane.max(1)));
+        channels
+            .flat_map(|(c, plane)| plane.iter().map(|x| of(*x, self.mean[c], self.std[c])).collect::<Vec<_>>())
+            .collect()
     }
 
     /// The planes `[3, height, width]` of `image`, appended to `out`.
@@ -57,6 +76,17 @@ mod tests {
         let image = Pixels { width: 2, height: 1, data: vec![0, 10, 20, 255, 30, 40] };
         let planes = Normalize::new([0.0; 3], [1.0; 3]).apply(&image);
         assert_eq!(planes, [0.0, 1.0, 10.0 / 255.0, 30.0 / 255.0, 20.0 / 255.0, 40.0 / 255.0]);
+    }
+
+    #[test]
+    fn the_way_back_leads_to_the_pixels() {
+        let normalize = Normalize::default();
+        let image = Pixels { width: 2, height: 1, data: vec![0, 10, 20, 255, 30, 40] };
+        let pixels = [0.0, 1.0, 10.0 / 255.0, 30.0 / 255.0, 20.0 / 255.0, 40.0 / 255.0];
+        let numbers = normalize.forward(&pixels, 2);
+        assert_eq!(numbers, normalize.apply(&image));
+        let back = normalize.backward(&numbers, 2);
+        assert!(back.iter().zip(pixels).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6), "{back:?}");
     }
 
     #[test]

@@ -1,12 +1,21 @@
 //! What evaluation measures, one file each. A file offers the names it measures with the function that makes one; what a
 //! metric takes and means is declared in `stdlib/`.
+//!
+//! There are three kinds ([`Way`]): those that count what the model gives for the evaluation split, those that are measured on
+//! folders of their own, and those that change the images of the evaluation split against the model. The first are cheap,
+//! and measured after every epoch; the others once, at the end.
 
+pub mod attack;
+pub mod corruptions;
 mod perplexity;
 mod top;
 
+use lmv_compiler::Metric as Named;
 use lmv_compiler::config::Call;
 use lmv_compiler::graph::Port;
 
+use self::attack::Attack;
+use self::corruptions::OnFolders;
 use crate::error::{Failure, Result};
 use crate::examples::{Batch, Examples};
 
@@ -34,16 +43,73 @@ pub trait Metric {
 pub enum Reading {
     /// In percent, more is better.
     Percent,
+    /// In percent, less is better.
+    ErrorPercent,
     /// A number, less is better.
     Less,
 }
 
-type Maker = fn() -> Box<dyn Metric>;
+impl Reading {
+    /// Whether `value` is better than `before`.
+    pub fn better(self, value: f64, before: f64) -> bool {
+        match self {
+            Self::Percent => value > before,
+            Self::ErrorPercent | Self::Less => value < before,
+        }
+    }
 
-const TABLE: &[(&str, Reading, Maker)] = &[
-    ("top1", Reading::Percent, || Box::new(top::Top::new(1))),
-    ("top5", Reading::Percent, || Box::new(top::Top::new(5))),
-    ("perplexity", Reading::Less, || Box::new(perplexity::Perplexity::default())),
+    /// A value with its unit.
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Self::Percent | Self::ErrorPercent => format!("{value:.2} %"),
+            Self::Less => format!("{value:.4}"),
+        }
+    }
+}
+
+/// How a metric is measured.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// By counting what the model gives for the evaluation split.
+    Counting(fn() -> Box<dyn Metric>),
+    /// By top-1 on folders of images of its own.
+    Folders(&'static dyn OnFolders),
+    /// By top-1 on images of the evaluation split that are changed against the model.
+    Attacking(fn(&Call) -> Attack),
+}
+
+/// What a metric came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// What it is called: as [`lmv_compiler::Metric::label`] says, or `loss`.
+    pub name: String,
+    /// The number.
+    pub value: f64,
+    /// How it reads.
+    pub reading: Reading,
+    /// What it is made of, by name: `fog`, `fog/3`.
+    pub parts: Vec<(String, f64)>,
+    /// How many samples it was measured on, and how many could not be read, where these are not those of the evaluation
+    /// split.
+    pub samples: Option<(usize, usize)>,
+}
+
+impl Score {
+    /// One that is of one part, and of the evaluation split.
+    pub fn new(name: impl Into<String>, value: f64, reading: Reading) -> Self {
+        Self { name: name.into(), value, reading, parts: Vec::new(), samples: None }
+    }
+}
+
+const TABLE: &[(&str, Reading, Way)] = &[
+    ("top1", Reading::Percent, Way::Counting(|| Box::new(top::Top::new(1)))),
+    ("top5", Reading::Percent, Way::Counting(|| Box::new(top::Top::new(5)))),
+    ("perplexity", Reading::Less, Way::Counting(|| Box::new(perplexity::Perplexity::default()))),
+    ("imagenet_c", Reading::Percent, Way::Folders(&corruptions::MeanTop1)),
+    ("imagenet_c_mce", Reading::ErrorPercent, Way::Folders(&corruptions::MeanCorruptionError)),
+    ("top1_on", Reading::Percent, Way::Folders(&corruptions::Top1On)),
+    ("fgsm", Reading::Percent, Way::Attacking(attack::fgsm)),
+    ("pgd", Reading::Percent, Way::Attacking(attack::pgd)),
 ];
 
 /// The names of all metrics that Rust measures.
@@ -51,43 +117,53 @@ pub fn names() -> Vec<&'static str> {
     TABLE.iter().map(|(name, ..)| *name).collect()
 }
 
-/// How a metric of this name reads; the loss and what is not known are less, the better.
-pub fn reading(name: &str) -> Reading {
-    TABLE.iter().find(|(known, ..)| *known == name).map_or(Reading::Less, |(_, reading, _)| *reading)
+/// How a metric reads and is measured.
+///
+/// # Errors
+/// One that Rust does not measure.
+pub fn entry(call: &Call) -> Result<(Reading, Way)> {
+    let entry = TABLE.iter().find(|(name, ..)| *name == call.name);
+    let (_, reading, way) = entry.ok_or_else(|| cannot(&call.name))?;
+    Ok((*reading, *way))
 }
 
-/// The metrics of a spec at work.
+fn cannot(name: &str) -> Failure {
+    Failure::new(format!("this lmvc cannot measure `{name}`"))
+}
+
+/// The metrics of a spec that count, at work.
 pub struct Meters {
     meters: Vec<Meter>,
 }
 
 struct Meter {
     name: String,
+    reading: Reading,
     metric: Box<dyn Metric>,
     outputs: Vec<usize>,
     fields: Vec<String>,
 }
 
 impl Meters {
-    /// Those that `eval` lists, over the outputs of a model.
+    /// Those among what `eval` lists, over the outputs of a model.
     ///
     /// # Errors
     /// One that Rust does not measure.
-    pub fn new(metrics: &[Call], outputs: &[Port]) -> Result<Self> {
-        let meter = |call: &Call| {
-            let entry = TABLE.iter().find(|(name, ..)| *name == call.name);
-            let (Some((.., make)), Some(on)) = (entry, &call.on) else {
-                return Err(Failure::new(format!("this lmvc cannot measure `{}`", call.name)));
-            };
+    pub fn new(metrics: &[Named], outputs: &[Port]) -> Result<Self> {
+        let mut meters = Vec::new();
+        for Named { label, call, .. } in metrics {
+            let (reading, Way::Counting(make)) = entry(call)? else { continue };
+            let on = call.on.as_ref().ok_or_else(|| cannot(&call.name))?;
             let index = |name: &String| outputs.iter().position(|port| port.name == *name);
-            Ok(Meter {
-                name: call.name.clone(),
+            meters.push(Meter {
+                name: label.clone(),
+                reading,
                 metric: make(),
                 outputs: on.outputs.iter().filter_map(index).collect(),
                 fields: on.fields.clone(),
-            })
-        };
-        Ok(Self { meters: metrics.iter().map(meter).collect::<Result<_>>()? })
+            });
+        }
+        Ok(Self { meters })
     }
 
     /// Adds a batch; `outputs` are those of the model.
@@ -103,21 +179,21 @@ impl Meters {
         Ok(())
     }
 
-    /// Each with its name.
+    /// What each comes to.
     ///
     /// # Errors
     /// There was no sample.
-    pub fn values(&self) -> Result<Vec<(String, f64)>> {
-        let value = |meter: &Meter| {
+    pub fn scores(&self) -> Result<Vec<Score>> {
+        let score = |meter: &Meter| {
             let value = meter.metric.value().ok_or_else(|| Failure::new("there was no sample to measure on"))?;
-            Ok((meter.name.clone(), value))
+            Ok(Score::new(&meter.name, value, meter.reading))
         };
-        self.meters.iter().map(value).collect()
+        self.meters.iter().map(score).collect()
     }
 }
 
 /// The logits of the rows that are real with the class of each: `[rows, classes]`.
-fn real_rows(output: &Output, field: &Batch) -> Result<(Vec<f32>, usize, Vec<usize>)> {
+pub(crate) fn real_rows(output: &Output, field: &Batch) -> Result<(Vec<f32>, usize, Vec<usize>)> {
     let crate::examples::Values::Classes(labels) = &field.values else {
         return Err(Failure::new("this is measured against classes, and the data gives none"));
     };

@@ -5,13 +5,16 @@ pub mod classification;
 pub mod language;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use lmv_compiler::Experiment;
 use lmv_compiler::config::Call;
 
+use crate::data::{Damage, Normalize, Pixels};
 use crate::error::{Failure, Result};
 use crate::events::Observer;
 use crate::examples::Examples;
+use crate::metrics::corruptions::Folder;
 use crate::places::Places;
 
 /// Batches in their order.
@@ -31,6 +34,49 @@ pub trait Task {
     fn listing_hash(&self) -> String;
     /// Files that turned out damaged and have not been told of, a line each.
     fn damage(&self) -> Vec<String>;
+    /// What there is to ask of a task whose samples are images with one label each.
+    fn images(&self) -> Option<&dyn LabelledImages> {
+        None
+    }
+}
+
+/// Images of the evaluation split one by one, and images beside it.
+pub trait LabelledImages {
+    /// The names of the classes; a label is an index into this.
+    fn classes(&self) -> &[String];
+    /// The images of the evaluation split that could be read so far, in the order of [`Task::evaluation`].
+    fn readable(&self) -> Vec<usize>;
+    /// `class/file` of an image of the evaluation split.
+    fn name(&self, image: usize) -> &str;
+    /// An image of the evaluation split as it is on disk.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn picture(&self, image: usize) -> Result<Pixels>;
+    /// What makes the model's numbers of pixels.
+    fn normalize(&self) -> &Normalize;
+    /// Looks whether a folder is there and has no class that the data has not, without listing its images.
+    ///
+    /// # Errors
+    /// It is not there; a class that is none of the data's, with the one that is nearest to it.
+    fn look_at(&self, folder: &Folder) -> Result<()>;
+    /// Opens a folder of images.
+    ///
+    /// # Errors
+    /// As [`LabelledImages::look_at`], and no image in it.
+    fn beside(&self, folder: &Folder) -> Result<Beside<'_>>;
+}
+
+/// Images that are not the evaluation split, to be measured on as it is.
+pub struct Beside<'a> {
+    /// Batches of them; those that cannot be read are left out.
+    pub batches: Batches<'a>,
+    /// How many there are, with those that cannot be read.
+    pub len: usize,
+    /// For each class of the data whether it has a folder there.
+    pub present: Vec<bool>,
+    /// What could not be read.
+    pub damage: Arc<Damage>,
 }
 
 /// What opening a task takes besides the spec.

@@ -4,7 +4,7 @@
 //! from the seed, the epoch and the step, so a run that is killed and resumed goes on with the same numbers.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn::tensor::TensorMetadata;
@@ -27,13 +27,13 @@ use super::tensor_file::Tensor;
 use super::{clip, recipe, step};
 use crate::device::Work;
 use crate::error::{Failure, Result};
-use crate::evaluation::{Measured, evaluate};
+use crate::evaluation::{self, Kept, Measured, Model};
 use crate::events::{Event, Observer};
 use crate::examples::Examples;
 use crate::kernels::{AdamW, Kernels};
 use crate::layers::Pass;
 use crate::losses::{Losses, Use};
-use crate::metrics::{Reading, reading};
+use crate::metrics::Score;
 use crate::network::{Network, TapedNetwork, tensor, values};
 use crate::parameters;
 use crate::places::Places;
@@ -74,12 +74,12 @@ pub struct Training<'a> {
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It is done; the metrics of its last evaluation, in percent.
+    /// It is done; the metrics of its last evaluation.
     Done {
         /// Whether all epochs are done; not so when it was asked to end after some steps.
         whole: bool,
-        /// By name.
-        metrics: Vec<(String, f64)>,
+        /// Of all epochs: those that are measured elsewhere than on the evaluation split too.
+        metrics: Vec<Score>,
         /// The best of the first metric and its epoch.
         best: Option<(f64, u64)>,
     },
@@ -132,6 +132,7 @@ impl Training<'_> {
             threads: self.threads,
         };
         let task = tasks::open(self.experiment, &opening, self.observer)?;
+        evaluation::look(self.experiment, &*task, self.places)?;
         let plan = self.passes.plan(&self.experiment.graph);
         let loaded = parameters::load::<B>(&plan, &seeds, self.places, None, &device, self.observer)?;
         let mut lock = self.lock.clone();
@@ -166,6 +167,8 @@ impl Training<'_> {
             precision: self.precision,
             micro_batch: self.micro_batch,
             experiment: self.experiment,
+            places: self.places,
+            folder: self.folder.path(),
             task: &*task,
             seeds,
             store,
@@ -254,6 +257,8 @@ struct Run<'a, B: Kernels> {
     precision: Precision,
     micro_batch: Option<usize>,
     experiment: &'a Experiment,
+    places: &'a Places,
+    folder: &'a Path,
     task: &'a dyn Task,
     seeds: Seeds,
     store: CheckpointStore,
@@ -272,7 +277,7 @@ impl<B: Kernels> Run<'_, B> {
             steps_per_epoch: self.steps_per_epoch,
             at: (state.epoch, state.step_in_epoch),
         });
-        let mut last = Vec::new();
+        let mut last = Measured::default();
         while state.epoch < self.epochs && !self.enough(state) {
             if !self.epoch(state)? {
                 return Ok(Outcome::Interrupted);
@@ -283,19 +288,30 @@ impl<B: Kernels> Run<'_, B> {
                 break;
             }
             match self.finish_epoch(state)? {
-                Some(metrics) => last = metrics,
+                Some(measured) => last = measured,
                 None => return Ok(Outcome::Interrupted),
             }
         }
-        if last.is_empty() {
+        if last.scores.is_empty() {
             // Ended within an epoch, or resumed after its end: measured, so that there is something to tell.
             match self.measure(state)? {
-                Some(measured) => last = measured.metrics,
+                Some(measured) => last = measured,
                 None => return Ok(Outcome::Interrupted),
             }
         }
         let whole = state.epoch >= self.epochs;
-        Ok(Outcome::Done { whole, metrics: last, best: state.best.as_ref().map(|best| (best.metric, best.epoch)) })
+        if whole {
+            let elsewhere = self.looked_at(state, |model, observer, stop| model.elsewhere(observer, stop))?;
+            let Some(scores) = elsewhere else { return Ok(Outcome::Interrupted) };
+            last.scores.extend(scores);
+            evaluation::in_order(&mut last.scores, self.experiment);
+            Kept::new(&last, self.experiment, self.task, Some(state.epoch)).write(self.folder, self.task)?;
+        }
+        Ok(Outcome::Done {
+            whole,
+            metrics: last.scores,
+            best: state.best.as_ref().map(|best| (best.metric, best.epoch)),
+        })
     }
 
     fn enough(&self, state: &State<B>) -> bool {
@@ -423,36 +439,32 @@ impl<B: Kernels> Run<'_, B> {
     }
 
     /// Evaluation, the epoch's line in the metrics, checkpoints; `None` if the user wants it to end.
-    fn finish_epoch(&mut self, state: &mut State<B>) -> Result<Option<Vec<(String, f64)>>> {
+    fn finish_epoch(&mut self, state: &mut State<B>) -> Result<Option<Measured>> {
         let Some(measured) = self.measure(state)? else {
             self.save(state, Slot::Last)?;
             return Ok(None);
         };
         let loss = state.loss_sum / state.step_in_epoch.max(1) as f64;
-        let Measured { metrics, left_out, .. } = measured;
-        let first = metrics.first().filter(|(name, _)| name != "loss");
-        let better = |name: &str, value: f64, before: f64| match reading(name) {
-            Reading::Percent => value > before,
-            Reading::Less => value < before,
-        };
-        let best =
-            first.is_some_and(|(name, value)| state.best.as_ref().is_none_or(|best| better(name, *value, best.metric)));
-        let first = first.map(|(_, value)| *value);
-        if let (true, Some(metric)) = (best, first) {
-            state.best = Some(Best { metric, epoch: state.epoch });
+        let left_out = measured.left_out;
+        let first = measured.scores.first().filter(|score| score.name != "loss");
+        let best = first
+            .is_some_and(|first| state.best.as_ref().is_none_or(|best| first.reading.better(first.value, best.metric)));
+        if let (true, Some(first)) = (best, first) {
+            state.best = Some(Best { metric: first.value, epoch: state.epoch });
         }
         let mut record = Map::new();
         record.insert("kind".into(), json!("epoch"));
         record.insert("epoch".into(), json!(state.epoch + 1));
         record.insert("train_loss".into(), json!(loss));
-        for (name, value) in &metrics {
+        for Score { name, value, .. } in &measured.scores {
             record.insert(format!("val_{name}"), json!(value));
         }
         if left_out > 0 {
             record.insert("val_left_out".into(), json!(left_out));
         }
         self.metrics.append(state.global_step, &record)?;
-        self.observer.event(Event::Epoch { epoch: state.epoch, loss, metrics: metrics.clone(), best, left_out });
+        let metrics = measured.scores.clone();
+        self.observer.event(Event::Epoch { epoch: state.epoch, loss, metrics, best, left_out });
         state.epoch += 1;
         state.step_in_epoch = 0;
         state.loss_sum = 0.0;
@@ -461,12 +473,29 @@ impl<B: Kernels> Run<'_, B> {
             self.save(state, Slot::Best)?;
         }
         self.save(state, Slot::Last)?;
-        Ok(Some(metrics))
+        Ok(Some(measured))
     }
 
     fn measure(&mut self, state: &State<B>) -> Result<Option<Measured>> {
-        let experiment = self.experiment;
-        evaluate(&self.evaluating, &state.tensors, self.task, experiment, &self.device, self.observer, self.stop)
+        self.looked_at(state, |model, observer, stop| model.on_split(observer, stop))
+    }
+
+    /// Does something with the model as it is.
+    fn looked_at<T>(
+        &mut self,
+        state: &State<B>,
+        look: impl FnOnce(&Model<'_, B>, &mut dyn Observer, &dyn Fn() -> bool) -> T,
+    ) -> T {
+        let model = Model {
+            network: &self.evaluating,
+            parameters: &state.tensors,
+            task: self.task,
+            experiment: self.experiment,
+            places: self.places,
+            seeds: self.seeds,
+            device: &self.device,
+        };
+        look(&model, &mut *self.observer, self.stop)
     }
 
     fn save(&mut self, state: &State<B>, slot: Slot) -> Result<()> {

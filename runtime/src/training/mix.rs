@@ -158,13 +158,13 @@ impl Mix {
 }
 
 impl CutBox {
-    /// timm's `rand_bbox`: sides of √(1 − λ) of the image's, rounded down, around `centre` (row, column), clipped to
-    /// the image.
+    /// The box of timm 0.4.12 (paper.md §0.3): sides of √(1 − λ) of the image's, rounded down to an even number, around
+    /// `centre` (row, column), clipped to the image. Newer versions keep odd sides.
     pub fn around(centre: (usize, usize), lambda: f64, height: usize, width: usize) -> Self {
         let ratio = (1.0 - lambda).sqrt();
         let span = |centre: usize, side: usize| {
-            let cut = (side as f64 * ratio) as usize;
-            (centre.saturating_sub(cut / 2), (centre + cut.div_ceil(2)).min(side))
+            let half = (side as f64 * ratio) as usize / 2;
+            (centre.saturating_sub(half), (centre + half).min(side))
         };
         let (top, bottom) = span(centre.0, height);
         let (left, right) = span(centre.1, width);
@@ -325,13 +325,13 @@ mod tests {
         close(&images[45..], &[3.42, 3.52, 3.62]);
     }
 
-    /// timm 1.0.31: `cutmix_bbox_and_lam((1, 3, h, w), lam)` with `np.random.randint` giving the centre (cy, cx).
+    /// timm 0.4.12: `cutmix_bbox_and_lam((1, 3, h, w), lam)` with `np.random.randint` giving the centre (cy, cx).
     #[test]
     fn boxes_are_timm_s() {
         for ((height, width, lambda, centre), (top, bottom, left, right), corrected) in [
             ((224, 224, 0.7, (112, 112)), (51, 173, 51, 173), 0.7033641581632653),
-            ((224, 224, 0.3, (0, 223)), (0, 94, 130, 224), 0.8238998724489796),
-            ((7, 5, 0.5, (3, 0)), (1, 5, 0, 2), 0.7714285714285715),
+            ((224, 224, 0.3, (0, 223)), (0, 93, 130, 224), 0.8257732780612245),
+            ((7, 5, 0.5, (3, 0)), (1, 5, 0, 1), 0.8857142857142857),
             ((4, 4, 0.999, (2, 2)), (2, 2, 2, 2), 1.0),
             ((4, 4, 0.0, (0, 0)), (0, 2, 0, 2), 0.75),
             ((224, 224, 0.9123, (200, 17)), (167, 224, 0, 50), 0.9431999362244898),

@@ -15,6 +15,7 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   8. `checkpoints.py`: checkpoints as trainers leave them                              -> `checkpoints/`
   9. `positions.py`: the classifier on images of other sizes                          -> `positions.safetensors`
  10. `deit_run.py`:   ten steps of the classifier under the paper's recipe             -> `deit_run.safetensors`
+ 11. `attacks.py`:    images that are changed against the classifier                   -> `attacks.safetensors`
 
 The same versions of the libraries write the same bytes.
 """
@@ -25,6 +26,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+import attacks
 import checkpoints
 import deit_run
 import encoders
@@ -55,6 +57,7 @@ def main():
     language.write(out)
     encoders.write(out / "encoders")
     checkpoints.write(out / "checkpoints")
+    attacks.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
 
     golden = [f for f in sorted(out.rglob("*")) if f.is_file() and f.suffix in (".safetensors", ".json", ".pth", ".pt", ".ckpt")]
     for file in golden:

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::data::transforms::{RandomCrop, Resize, imagenet_train};
+use crate::data::transforms::{RandomCrop, RandomErasing, Resize, imagenet_train};
 use crate::data::{SynthImages, order, synth_images};
 
 fn drawn(folder: &Path) -> Arc<ImageSet> {
@@ -13,7 +13,11 @@ fn drawn(folder: &Path) -> Arc<ImageSet> {
 }
 
 fn pipeline() -> Arc<Pipeline> {
-    Arc::new(Pipeline { transforms: imagenet_train(12), normalize: Normalize::default() })
+    Arc::new(Pipeline {
+        transforms: imagenet_train(12),
+        after: vec![Box::new(RandomErasing { p: 0.5 })],
+        ..Pipeline::default()
+    })
 }
 
 fn options() -> LoaderOptions {

@@ -2,8 +2,12 @@
 //! torchvision transform of the same name does to a Pillow image.
 
 mod center_crop;
+#[cfg(test)]
+mod golden;
 mod horizontal_flip;
+pub mod rand_augment;
 mod random_crop;
+mod random_erasing;
 mod random_resized_crop;
 mod resize;
 mod resize_exact;
@@ -16,8 +20,10 @@ use super::Pixels;
 
 pub use center_crop::CenterCrop;
 pub use horizontal_flip::HorizontalFlip;
+pub use rand_augment::RandAugment;
 pub use random_crop::RandomCrop;
-pub use random_resized_crop::RandomResizedCrop;
+pub use random_erasing::RandomErasing;
+pub use random_resized_crop::{RandomResizedCrop, Window};
 pub use resize::Resize;
 pub use resize_exact::ResizeExact;
 
@@ -25,6 +31,13 @@ pub use resize_exact::ResizeExact;
 pub trait Transform: Debug + Send + Sync {
     /// The image after this step. Whatever is random about it is drawn from `rng` and from nowhere else.
     fn apply(&self, image: Pixels, rng: &mut ChaCha8Rng) -> Pixels;
+}
+
+/// One step between the numbers that an image was made into and the model.
+pub trait PlaneTransform: Debug + Send + Sync {
+    /// Changes `planes`, `[3, height, width]`, normalised. Whatever is random about it is drawn from `rng` and from nowhere
+    /// else.
+    fn apply(&self, planes: &mut [f32], height: usize, width: usize, rng: &mut ChaCha8Rng);
 }
 
 /// The steps of the paper's training without RandAugment (paper.md §3.3): crop of random size and place to

@@ -2,6 +2,7 @@
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
 
 use super::Transform;
 use super::resize_exact::bicubic;
@@ -22,19 +23,30 @@ pub struct RandomResizedCrop {
     pub ratio: (f64, f64),
 }
 
-/// A window in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Window {
-    left: usize,
-    top: usize,
-    width: usize,
-    height: usize,
+/// A window in an image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Window {
+    /// Columns before it.
+    pub left: usize,
+    /// Rows above it.
+    pub top: usize,
+    /// Its columns, at least 1.
+    pub width: usize,
+    /// Its rows, at least 1.
+    pub height: usize,
 }
 
 impl RandomResizedCrop {
     /// To `size` × `size`, with area 0.08 to 1 and ratio 3/4 to 4/3 (paper.md §3.3).
     pub fn new(size: usize) -> Self {
         Self { size, scale: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) }
+    }
+
+    /// The pixels of `window`, which lies in the image, brought to the size.
+    pub fn cut(&self, image: Pixels, window: Window) -> Pixels {
+        let Window { left, top, width, height } = window;
+        // Cut first: the kernel must not see pixels outside the crop.
+        bicubic(image.window(left as isize, top as isize, width, height), self.size, self.size)
     }
 
     fn draw(&self, width: usize, height: usize, rng: &mut ChaCha8Rng) -> Window {
@@ -71,9 +83,8 @@ impl RandomResizedCrop {
 
 impl Transform for RandomResizedCrop {
     fn apply(&self, image: Pixels, rng: &mut ChaCha8Rng) -> Pixels {
-        let Window { left, top, width, height } = self.draw(image.width, image.height, rng);
-        // Cut first: the kernel must not see pixels outside the crop.
-        bicubic(image.window(left as isize, top as isize, width, height), self.size, self.size)
+        let window = self.draw(image.width, image.height, rng);
+        self.cut(image, window)
     }
 }
 

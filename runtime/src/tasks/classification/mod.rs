@@ -1,5 +1,6 @@
 //! Image classification (paper.md §3): one image in, one number a class out.
 
+mod beside;
 pub mod pipeline;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use lmv_compiler::Experiment;
 use lmv_compiler::config::{Call, Config};
 use lmv_compiler::graph::Graph;
 
-use super::{Batches, Opening, Task};
+use super::{Batches, LabelledImages, Opening, Task};
 use crate::data::{Damage, Damaged, ImageSet, Loader, LoaderOptions, Pipeline, SynthImages, order, synth_images};
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
@@ -103,6 +104,32 @@ impl Classification {
         }
     }
 
+    /// Batches of a set for measuring: in order, with what cannot be read left out.
+    fn in_order(
+        &self,
+        set: &Arc<ImageSet>,
+        pipeline: &Arc<Pipeline>,
+        damage: &Arc<Damage>,
+        purpose: &str,
+    ) -> Result<Batches<'_>> {
+        let options = LoaderOptions {
+            batch: self.batch.min(256),
+            seed: self.seeds.seed(),
+            purpose: purpose.into(),
+            threads: self.threads,
+            damaged: Damaged::LeftOut,
+            ..LoaderOptions::default()
+        };
+        let loader = Loader::new(set.clone(), order::sequential(set.len()), pipeline.clone(), damage.clone(), options)?;
+        Ok(Box::new(loader.map(move |batch| {
+            let batch = batch?;
+            self.fits(batch.size)?;
+            let labels: Vec<usize> = batch.labels.iter().map(|&label| label as usize).collect();
+            let dims = vec![labels.len(), 3, batch.size.0, batch.size.1];
+            Ok(examples(Batch::numbers(dims, batch.images), Batch::labels(&labels)))
+        })))
+    }
+
     /// Images of the size that the model takes.
     fn fits(&self, size: (usize, usize)) -> Result<()> {
         if self.input[1..] == [size.0, size.1] {
@@ -191,24 +218,7 @@ impl Task for Classification {
     }
 
     fn evaluation(&self) -> Result<Batches<'_>> {
-        let options = LoaderOptions {
-            batch: self.batch.min(256),
-            seed: self.seeds.seed(),
-            purpose: "eval".into(),
-            threads: self.threads,
-            damaged: Damaged::LeftOut,
-            ..LoaderOptions::default()
-        };
-        let order = order::sequential(self.val.len());
-        let loader =
-            Loader::new(self.val.clone(), order, self.eval_pipeline.clone(), self.val_damage.clone(), options)?;
-        Ok(Box::new(loader.map(move |batch| {
-            let batch = batch?;
-            self.fits(batch.size)?;
-            let labels: Vec<usize> = batch.labels.iter().map(|&label| label as usize).collect();
-            let dims = vec![labels.len(), 3, batch.size.0, batch.size.1];
-            Ok(examples(Batch::numbers(dims, batch.images), Batch::labels(&labels)))
-        })))
+        self.in_order(&self.val, &self.eval_pipeline, &self.val_damage, "eval")
     }
 
     fn evaluation_len(&self) -> usize {
@@ -226,5 +236,9 @@ impl Task for Classification {
             .flat_map(|damage| damage.untold())
             .map(|failure| failure.to_string())
             .collect()
+    }
+
+    fn images(&self) -> Option<&dyn LabelledImages> {
+        Some(self)
     }
 }
