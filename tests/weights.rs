@@ -252,12 +252,12 @@ fn a_checkpoint_is_opened_before_it_is_added() {
     assert_eq!(place.listed(&[], &[])["found"], true);
     // Another place takes its place, and what is no checkpoint, or not of this model, takes none.
     place.checkpoint("moved", &blocks(0..3));
-    holds(&place.ends(0, &["weights", "add", "llama7b", "moved"]), &["before it was weights/llama"]);
+    holds(&place.ends(0, &["weights", "add", "llama7b", "moved", "--for", "a.lmv"]), &["before it was weights/llama"]);
     let after = format!("{before}llama7b = \"moved\"\n");
     place.checkpoint("short", &blocks(0..1));
     holds(
         &place.ends(3, &["weights", "add", "llama7b", "short", "--for", "a.lmv"]),
-        &["holds no `attention_norm.weight` of block 1", "its blocks are 0 to 0"],
+        &["holds nothing of block 1", "its blocks are 0 to 0"],
     );
     holds(&place.ends(3, &["weights", "add", "llama7b", "gone"]), &["cannot be opened as a checkpoint"]);
     holds(
@@ -270,10 +270,74 @@ fn a_checkpoint_is_opened_before_it_is_added() {
         &place.ends(2, &["weights", "add", "nobody", "moved", "--for", "a.lmv"]),
         &["this spec has no weights `nobody`"],
     );
+    // Without a spec it is held against the model that the library calls so.
+    let text = place.ends(3, &["weights", "add", "llama13b", "moved"]);
+    holds(&text, &["is of another model than `llama13b`", "dim = 5120", "the library's `llama13b`", "`--for SPEC`"]);
+    // A damaged shard is told, whoever wants it.
+    std::fs::create_dir(place.path("shards")).expect("a folder");
+    std::fs::write(place.path("shards/one"), safetensors(&blocks(0..2))).expect("weights");
+    std::fs::write(place.path("shards/two"), "not weights").expect("a file");
+    let index = blocks(0..3).into_iter().map(|t| (t.name.clone(), if t.name.contains(".2.") { "two" } else { "one" }));
+    let index = json!({ "weight_map": index.collect::<std::collections::BTreeMap<_, _>>() }).to_string();
+    std::fs::write(place.path("shards/model.safetensors.index.json"), index).expect("an index");
+    holds(&place.ends(3, &["weights", "add", "llama7b", "shards", "--for", "a.lmv"]), &["shards/two"]);
     assert_eq!(place.text("lmv.toml"), after);
-    // Without a spec it is held against the model that the library calls so, and that is no reason to refuse it.
-    let text = place.ends(0, &["weights", "add", "llama13b", "moved"]);
-    holds(&text, &["warning:", "is of another model than `llama13b`", "dim = 5120", "llama13b: 27 tensors"]);
+}
+
+#[test]
+fn rotary_positions_count_where_a_use_has_them() {
+    let spec = SPEC.replace("layer[1]", "layer[1](rope = true)");
+    let place = Place::new(&spec);
+    place.checkpoint("w", &blocks(0..3));
+    let path = place.path("w/config.json");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("readable")).expect("JSON");
+    config["rope_theta"] = json!(500_000.0);
+    std::fs::write(&path, config.to_string()).expect("writable");
+    let add = ["weights", "add", "llama7b", "w", "--for", "a.lmv"];
+    holds(&place.ends(3, &add), &["theta = 10000.0", "says 500000.0 (rope_theta)"]);
+    config["rope_theta"] = json!(10_000.0);
+    config["rope_scaling"] = json!({ "rope_type": "linear", "factor": 2.0 });
+    std::fs::write(&path, config.to_string()).expect("writable");
+    holds(&place.ends(3, &add), &["positions are scaled (`linear`)"]);
+    std::fs::write(place.path("a.lmv"), SPEC).expect("writable");
+    place.ends(0, &add);
+}
+
+#[test]
+fn what_a_block_has_more_is_refused() {
+    let place = Place::new(SPEC);
+    let mut tensors = blocks(0..3);
+    let name = "model.layers.1.self_attn.q_proj.bias".to_owned();
+    tensors.push(Tensor { name, shape: vec![8], numbers: vec![0.0; 8] });
+    place.checkpoint("w", &tensors);
+    holds(
+        &place.ends(3, &["weights", "add", "llama7b", "w", "--for", "a.lmv"]),
+        &["has a tensor in `model.layers.1` that the spec has no place for", "`model.layers.1.self_attn.q_proj.bias`"],
+    );
+    // Of a block that is not taken it is none of the spec's business.
+    std::fs::write(place.path("a.lmv"), SPEC.replace("layer[1]", "layer[2]")).expect("writable");
+    place.ends(0, &["weights", "add", "llama7b", "w", "--for", "a.lmv"]);
+}
+
+#[test]
+fn heads_and_eps_of_what_is_pretrained_are_held_against_its_configuration() {
+    let place = Place::new(
+        "layer part : [T, 8] -> [T, 8] { (input, input, input) >> attend(2) >> layer_norm(8, eps = 1e-5) as norm }
+model(x : [T?, 8]) { x >> pretrained(\"mine\", part) }
+",
+    );
+    let tensors = ["part.norm.weight", "part.norm.bias"];
+    let tensors = tensors.map(|name| Tensor { name: name.into(), shape: vec![8], numbers: vec![1.0; 8] });
+    place.checkpoint("w", &tensors);
+    let add = ["weights", "add", "mine", "w", "--for", "a.lmv"];
+    for (config, code, parts) in [
+        (r#"{"num_attention_heads":2,"layer_norm_eps":1e-5}"#, 0, &["2 tensors"][..]),
+        (r#"{"num_attention_heads":4}"#, 3, &["the spec has heads = 2, and num_attention_heads is 4 there"]),
+        (r#"{"layer_norm_eps":1e-12}"#, 3, &["the spec has eps = 1e-5, and layer_norm_eps is 1e-12 there"]),
+    ] {
+        std::fs::write(place.path("w/config.json"), config).expect("writable");
+        holds(&place.ends(code, &add), parts);
+    }
 }
 
 #[test]
@@ -283,7 +347,7 @@ fn an_lmv_toml_is_written_where_there_is_none() {
     place.ends(0, &["weights", "add", "llama7b", "w", "--for", "a.lmv"]);
     assert_eq!(place.text("lmv.toml"), "[weights]\nllama7b = \"w\"\n");
     std::fs::write(place.path("lmv.toml"), "weights = { other = 'x' }\n").expect("writable");
-    let text = place.ends(3, &["weights", "add", "llama7b", "w"]);
+    let text = place.ends(3, &["weights", "add", "llama7b", "w", "--for", "a.lmv"]);
     holds(&text, &["cannot be put into this file as it is written", "llama7b = \"w\""]);
     assert_eq!(place.text("lmv.toml"), "weights = { other = 'x' }\n");
 }

@@ -1,6 +1,7 @@
 //! The values of a model's parameters: where each comes from, and getting it there.
 
 mod make;
+mod settings;
 pub mod used;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::config::Config;
 use lmv_compiler::graph::{Filling, LlmSizes, Parameter};
-use lmv_compiler::library;
+use lmv_compiler::library::{self, NameTable};
 use lmv_compiler::plan::Plan;
 
 pub use self::make::{make, may_be_halves};
@@ -66,12 +67,14 @@ pub fn load<B: Kernels>(
     let mut sources = Sources { places, open: BTreeMap::new(), hashers: BTreeMap::new(), notes: Vec::new() };
     let named = sources.named(plan, &found)?;
     found.extend(named);
+    let blocks = sources.blocks(plan, &found)?;
+    found.extend(blocks);
     let halves = if B::HALF_WEIGHTS { may_be_halves(plan) } else { HashSet::new() };
     let tensors = make::<B, Numbers>(plan, device, |parameter| {
-        let Some(dims) = parameter.shape.numbers() else {
+        if parameter.shape.numbers().is_none() {
             // The start of such a parameter says what is missing.
             return Err(init::initial(parameter, seeds).err().unwrap_or_else(|| Failure::new("an unknown size")));
-        };
+        }
         let halves = halves.contains(parameter.path.as_str());
         Ok(match (found.remove(&parameter.path), &parameter.filled_by) {
             (Some(Origin::Here(values)), _) => values.into(),
@@ -83,10 +86,10 @@ pub fn load<B: Kernels>(
                     None => numbers,
                 }
             }
-            (None, Some(Filling::Block { weights, layer, local, llm })) => {
-                sources.block(weights, *layer, local, llm, &dims, halves)?
+            (Some(Origin::Block(theirs)), Some(Filling::Block { weights, layer, local, llm })) => {
+                sources.block(weights, *layer, local, llm, &theirs, halves)?
             }
-            (None, _) => init::initial(parameter, seeds)?.0.into(),
+            (None | Some(Origin::Block(_)), _) => init::initial(parameter, seeds)?.0.into(),
         })
     })?;
     sources.notes.drain(..).for_each(|note| observer.event(Event::Note(note)));
@@ -102,6 +105,8 @@ enum Origin {
     File(Rc<Checkpoint>, String),
     /// A tensor of the weights of that name, to be interpolated where it is of another grid.
     Weights(String, String, Option<Grid>),
+    /// A tensor of a block, by the name that it has in the checkpoint.
+    Block(String),
 }
 
 /// Checkpoints by the names of the spec, each opened once.
@@ -144,18 +149,26 @@ impl Sources<'_> {
         layer: usize,
         local: &str,
         llm: &LlmSizes,
-        dims: &[usize],
+        theirs: &str,
         halves: bool,
     ) -> Result<Numbers> {
-        let first = !self.open.contains_key(name);
         let checkpoint = self.open(name)?;
-        let sizes = sizes(llm);
-        if first {
-            weights::check_config(checkpoint, name, &sizes)?;
-        }
-        let (values, hash) = weights::read_block_tensor_hashed(checkpoint, &sizes, layer, local, dims, halves)?;
+        let (values, hash) = weights::read_found(checkpoint, &sizes(llm), local, theirs, halves)?;
         self.hash(name, &format!("layer.{layer}.{local}"), hash);
         Ok(values)
+    }
+
+    /// Everything that blocks of language models fill.
+    fn blocks(&mut self, plan: &Plan, found: &BTreeMap<String, Origin>) -> Result<BTreeMap<String, Origin>> {
+        let open = plan.parameters.iter().filter(|parameter| !found.contains_key(&parameter.path));
+        let mut filled = BTreeMap::new();
+        for group in used::groups(open) {
+            let own = own_maps(&plan.names);
+            let names = used::block_tensors(self.open(group.weights)?, &group, &own)?;
+            let parameters = group.parameters.iter().map(|(parameter, _)| parameter.path.clone());
+            filled.extend(parameters.zip(names.into_iter().map(Origin::Block)));
+        }
+        Ok(filled)
     }
 
     /// Everything that a `pretrained("name", …)` fills.
@@ -177,10 +190,16 @@ impl Sources<'_> {
                 })
                 .collect();
             let checkpoint = self.open(name)?;
-            let grids = library::grid_positions().map(|(name, pairs)| NameMap { name, pairs });
-            let maps: Vec<NameMap> = name_maps(plan).into_iter().chain(grids).collect();
-            let report = weights::fill_report(&wanted, checkpoint, &maps)?;
+            let report = used::named_tensors(checkpoint, &wanted, &plan.names)?;
+            let nodes = plan.nodes.iter().map(|node| (&*node.layer, &*node.path, &node.arguments));
+            let said = settings::Settings::of(nodes, &plan.parameters, name);
+            said.check(checkpoint, name)?;
             let path = checkpoint.path().display().to_string();
+            let taken: BTreeSet<&str> = report.names.iter().map(|(_, theirs)| theirs.as_str()).collect();
+            let left = weights::blocks_left(checkpoint, &taken);
+            let by = format!("{} tensors for `{name}`, by {}", report.names.len(), report.map);
+            let notes = std::iter::once(by).chain(report.notes).chain(left);
+            self.notes.extend(notes.map(|note| format!("{path}: {note}")));
             for ((parameter, local), (_, theirs)) in group.iter().zip(report.names) {
                 let grid = report.grids.get(*local).copied();
                 if let Some(Grid { from, to, .. }) = grid {
@@ -214,12 +233,14 @@ fn sizes(llm: &LlmSizes) -> weights::LlmSizes {
     }
 }
 
-/// Tables of checkpoint names: the spec's own, then the library's.
-fn name_maps(plan: &Plan) -> Vec<NameMap> {
-    // Blocks of language models are found by tables of their own.
-    let of_blocks = |name: &str| name.ends_with("_places") || name.contains("_block");
-    let librarys = library::name_tables().into_iter().filter(|(name, _)| !of_blocks(name));
-    let tables = plan.names.iter().cloned().chain(librarys);
+/// The spec's own tables of checkpoint names.
+fn own_maps(names: &[NameTable]) -> Vec<NameMap> {
+    names.iter().cloned().map(|(name, pairs)| NameMap { name, pairs }).collect()
+}
+
+/// The library's tables of checkpoint names, without those of blocks of language models.
+fn library_maps() -> Vec<NameMap> {
+    let tables = library::name_tables().into_iter().filter(|(name, _)| !weights::is_of_blocks(name));
     tables.map(|(name, pairs)| NameMap { name, pairs }).collect()
 }
 
@@ -245,22 +266,30 @@ fn from_checkpoint(plan: &Plan, trained: Trained<'_>, observer: &mut dyn Observe
             .collect()
     };
     // A checkpoint with the frozen block in it fills that too; one without leaves it to the block's own weights.
-    let all = weights::fill_report(&wanted(&mut plan.parameters.iter()), &checkpoint, &name_maps(plan));
+    let (mine, librarys) = (own_maps(&plan.names), library_maps());
+    let of_parts: Vec<NameMap> = mine.iter().filter(|map| !weights::is_of_blocks(&map.name)).cloned().collect();
+    let fill = |wanted: &[Wanted]| weights::fill_report_with(wanted, &checkpoint, &of_parts, &librarys);
+    let all = fill(&wanted(&mut plan.parameters.iter()));
     let report = match all {
         Ok(report) => report,
         Err(failure) => {
             let own = |parameter: &&Parameter| !matches!(parameter.filled_by, Some(Filling::Block { .. }));
             // What a file holds of a block must fit; a block that it does not hold at all is none of its business.
-            let maps = [vec![NameMap::identity()], name_maps(plan)].concat();
+            let maps = [vec![NameMap::identity()], of_parts.clone(), librarys.clone()].concat();
             let holds = |parameter: &Parameter| {
                 maps.iter().filter_map(|map| map.theirs(&parameter.path)).any(|name| checkpoint.contains(&name))
             };
             if plan.parameters.iter().filter(|parameter| !own(parameter)).any(holds) {
                 return Err(failure);
             }
-            weights::fill_report(&wanted(&mut plan.parameters.iter().filter(own)), &checkpoint, &name_maps(plan))?
+            fill(&wanted(&mut plan.parameters.iter().filter(own)))?
         }
     };
+    let taken: BTreeSet<&str> = report.names.iter().map(|(_, theirs)| theirs.as_str()).collect();
+    weights::check_taken(&checkpoint, &taken)?;
+    let left = weights::blocks_left(&checkpoint, &taken);
+    let notes = report.notes.iter().cloned().chain(left);
+    notes.for_each(|note| observer.event(Event::Note(format!("{}: {note}", path.display()))));
     observer.event(Event::Note(format!("{} tensors from {}, by {}", report.names.len(), path.display(), report.map)));
     checkpoint.notes().for_each(|note| observer.event(Event::Note(format!("{}: {note}", path.display()))));
     let checkpoint = Rc::new(checkpoint);

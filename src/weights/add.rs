@@ -16,8 +16,8 @@ use crate::spec;
 
 /// Say in lmv.toml where weights are, after opening them
 ///
-/// The checkpoint is opened, and held against the language model of that name, or against the spec that --for gives. Then
-/// the nearest lmv.toml, in this folder or above it, says where it is; where there is none, one is written here. Nothing
+/// The checkpoint is opened, and held against the library's language model of that name, or against the spec that --for
+/// gives. What does not fit is refused. Then the nearest lmv.toml, in this folder or above it, says where it is; where there is none, one is written here. Nothing
 /// is fetched without --download.
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -87,13 +87,17 @@ pub fn add(args: &Args, context: &Context) -> Result<(), Exit> {
         None => place.clone(),
     };
     let checkpoint = Checkpoint::open(&opened).map_err(failed)?;
+    checkpoint.check_files().map_err(failed)?;
     if let Some(used) = &used
         && let Err(failure) = used.tensors(&checkpoint)
     {
-        if args.spec.is_some() {
-            return Err(failed(failure));
-        }
-        context.tell(&Message::from(&failure).into_warning());
+        return Err(failed(match args.spec.is_some() {
+            true => failure,
+            false => failure.note(format!("it was held against the library's `{}`", args.name)).help(format!(
+                "give the checkpoint of that model; where a spec has a `{}` of its own, `--for SPEC` holds it against that",
+                args.name
+            )),
+        }));
     }
     let what = described(&checkpoint);
     let written = write(config, args.spec.as_deref(), &args.name, &place, context)?;

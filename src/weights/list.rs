@@ -119,7 +119,25 @@ fn paragraph(row: &Row<'_>, lock: &str, context: &Context) -> String {
             None => "no".into(),
         },
     );
+    for tensor in row.locked.iter().flatten().take(HASHES) {
+        line("", &format!("{}  {}", tensor.0, short(tensor.1)));
+    }
+    let more = row.locked.as_ref().map_or(0, BTreeMap::len).saturating_sub(HASHES);
+    if more > 0 {
+        line("", &format!("and {more} more"));
+    }
     text
+}
+
+/// How many hashes of a lock are shown.
+const HASHES: usize = 16;
+
+/// A line of a lock, `F16 [8, 8] HASH`, with as much of the hash as tells two apart.
+fn short(line: &str) -> String {
+    match line.rsplit_once(' ') {
+        Some((before, hash)) => format!("{before} {}", hash.chars().take(12).collect::<String>()),
+        None => line.to_owned(),
+    }
 }
 
 fn object(row: &Row<'_>) -> Value {

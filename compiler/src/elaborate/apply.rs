@@ -276,7 +276,8 @@ impl Elaborator<'_> {
         if self.marks.fill.is_none() {
             // `index` lies between 0 and the number of blocks: the checker of indices saw to it.
             let layer = usize::try_from(index).unwrap_or(0);
-            self.marks.fill = Some(Fill::Block { llm: llm.clone(), layer, base: scope.path.clone() });
+            let llm = with_overrides(llm, overrides);
+            self.marks.fill = Some(Fill::Block { llm, layer, base: scope.path.clone() });
         }
         let output = self.apply_definition(&block, &bound, input, Seat::Here(scope), None, at);
         self.marks = before;
@@ -398,4 +399,15 @@ fn remade(value: Value, made: &Rc<Made>) -> Value {
         }
         other => other,
     }
+}
+
+/// The language model as one use of its blocks has it: `llama7b.layer[31](rope = true)`.
+fn with_overrides(llm: &Rc<Llm>, overrides: &[Bound]) -> Rc<Llm> {
+    let mut used = llm.clone();
+    for bound in overrides {
+        if let Value::Config(value) = &bound.value {
+            Rc::make_mut(&mut used).sizes.sizes.insert(bound.name.clone(), value.clone());
+        }
+    }
+    used
 }

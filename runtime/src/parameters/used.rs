@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lmv_compiler::graph::{Filling, Graph, Parameter};
+use lmv_compiler::graph::{Filling, Graph, LlmSizes, Parameter};
 use lmv_compiler::library::{self, NameTable};
 
-use super::sizes;
-use crate::error::{Failure, Result};
+use super::settings::Settings;
+use super::{library_maps, own_maps, sizes};
+use crate::error::Result;
 use crate::weights::{self, Checkpoint, NameMap, TensorInfo, Wanted};
 
 /// What a model takes of the weights of one name.
@@ -18,6 +19,64 @@ pub struct Use<'a> {
     parameters: Vec<&'a Parameter>,
     /// The spec's own tables of checkpoint names.
     names: &'a [NameTable],
+    /// What a configuration of the checkpoint may say as well.
+    settings: Settings,
+}
+
+/// What a model takes of one block of a language model.
+pub(super) struct Group<'a> {
+    pub weights: &'a str,
+    pub llm: &'a LlmSizes,
+    pub layer: usize,
+    /// With their names in the block.
+    pub parameters: Vec<(&'a Parameter, &'a str)>,
+}
+
+/// The blocks that fill parameters. A block that is used in two ways is there twice.
+pub(super) fn groups<'a>(parameters: impl Iterator<Item = &'a Parameter>) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for parameter in parameters {
+        let Some(Filling::Block { weights, layer, local, llm }) = &parameter.filled_by else { continue };
+        // One after the other in the model, so the last is looked at first; a block that stands twice has every name twice.
+        let same = |group: &&mut Group<'a>| {
+            (group.weights, group.layer, group.llm) == (weights.as_str(), *layer, llm)
+                && group.parameters.iter().all(|(_, known)| known != local)
+        };
+        match groups.iter_mut().rev().find(same) {
+            Some(group) => group.parameters.push((parameter, local)),
+            None => groups.push(Group { weights, llm, layer: *layer, parameters: vec![(parameter, local)] }),
+        }
+    }
+    groups
+}
+
+/// The checkpoint's names for the parameters of a block, all of which must be there, fit, and be all that it has.
+pub(super) fn block_tensors(checkpoint: &Checkpoint, group: &Group<'_>, own: &[NameMap]) -> Result<Vec<String>> {
+    let sizes = sizes(group.llm);
+    weights::check_config(checkpoint, group.weights, &sizes)?;
+    let block = weights::Block { weights: group.weights, sizes: &sizes, layer: group.layer, own };
+    let names = block.tensors(checkpoint, &wanted(&group.parameters))?;
+    weights::check_taken(checkpoint, &names.iter().map(String::as_str).collect())?;
+    Ok(names)
+}
+
+/// The tensors that a `pretrained` takes of a checkpoint, and what it says of how it found them.
+pub(super) fn named_tensors(
+    checkpoint: &Checkpoint,
+    wanted: &[Wanted],
+    names: &[NameTable],
+) -> Result<weights::Filling> {
+    let own: Vec<NameMap> = own_maps(names).into_iter().filter(|map| !weights::is_of_blocks(&map.name)).collect();
+    let grids = library::grid_positions().map(|(name, pairs)| NameMap { name, pairs });
+    let maps: Vec<NameMap> = library_maps().into_iter().chain(grids).collect();
+    let report = weights::fill_report_with(wanted, checkpoint, &own, &maps)?;
+    weights::check_taken(checkpoint, &report.names.iter().map(|(_, theirs)| theirs.as_str()).collect())?;
+    Ok(report)
+}
+
+fn wanted(parameters: &[(&Parameter, &str)]) -> Vec<Wanted> {
+    let known = parameters.iter().filter_map(|(parameter, local)| Some((local, parameter.shape.numbers()?)));
+    known.map(|(local, shape)| Wanted { name: (*local).to_owned(), shape }).collect()
 }
 
 /// A tensor of a checkpoint that fills a parameter.
@@ -39,7 +98,12 @@ pub fn uses<'a>(graph: &'a Graph, of: impl Fn(&Parameter) -> bool) -> Vec<Use<'a
             found.entry(weights).or_default().push(parameter);
         }
     }
-    found.into_iter().map(|(weights, parameters)| Use { weights, parameters, names: &graph.names }).collect()
+    let nodes = || graph.nodes.iter().map(|node| (&*node.layer, &*node.path, &node.arguments));
+    let settings = |weights: &str| Settings::of(nodes(), &graph.parameters, weights);
+    let found = found.into_iter();
+    found
+        .map(|(weights, parameters)| Use { weights, parameters, names: &graph.names, settings: settings(weights) })
+        .collect()
 }
 
 impl Use<'_> {
@@ -77,28 +141,19 @@ impl Use<'_> {
     /// As for loading them: what is missing, what has another shape, a configuration of another model.
     pub fn tensors(&self, checkpoint: &Checkpoint) -> Result<Vec<UsedTensor>> {
         let mut found = BTreeMap::new();
-        for (parameter, layer, local, theirs) in self.block_names(checkpoint)? {
-            let info = checkpoint.require(&theirs)?.clone();
-            if parameter.shape.numbers().is_some_and(|shape| shape != info.shape) {
-                let what = format!(
-                    "holds tensor `{theirs}` as {:?}, and {} was expected for `{local}`",
-                    info.shape, parameter.shape
-                );
-                return Err(Failure::at(checkpoint.path(), what)
-                    .help("give a checkpoint of the model that the spec declares, or declare the sizes of this one"));
+        let own = own_maps(self.names);
+        for group in groups(self.parameters.iter().copied()) {
+            let names = block_tensors(checkpoint, &group, &own)?;
+            for ((_, local), theirs) in group.parameters.iter().zip(names) {
+                let info = checkpoint.require(&theirs)?.clone();
+                let ours = format!("layer.{}.{local}", group.layer);
+                found.insert(ours.clone(), UsedTensor { ours, theirs, info });
             }
-            let ours = format!("layer.{layer}.{local}");
-            found.insert(ours.clone(), UsedTensor { ours, theirs, info });
         }
-        let wanted: Vec<Wanted> = self
-            .named()
-            .filter_map(|(parameter, local)| Some(Wanted { name: local.into(), shape: parameter.shape.numbers()? }))
-            .collect();
+        let wanted = wanted(&self.named().collect::<Vec<_>>());
         if !wanted.is_empty() {
-            let librarys = library::name_tables().into_iter().chain(library::grid_positions());
-            let tables = self.names.iter().cloned().chain(librarys);
-            let maps: Vec<NameMap> = tables.map(|(name, pairs)| NameMap { name, pairs }).collect();
-            for (ours, theirs) in weights::fill_report(&wanted, checkpoint, &maps)?.names {
+            self.settings.check(checkpoint, self.weights)?;
+            for (ours, theirs) in named_tensors(checkpoint, &wanted, self.names)?.names {
                 let info = checkpoint.require(&theirs)?.clone();
                 found.insert(ours.clone(), UsedTensor { ours, theirs, info });
             }
@@ -115,19 +170,14 @@ impl Use<'_> {
         if self.named().next().is_some() {
             return Ok(None);
         }
-        Ok(Some(self.block_names(checkpoint)?.into_iter().map(|(.., theirs)| theirs).collect()))
-    }
-
-    /// The parameters of blocks: each with its block, its name in there and the checkpoint's.
-    fn block_names(&self, checkpoint: &Checkpoint) -> Result<Vec<(&Parameter, usize, &str, String)>> {
+        let own = own_maps(self.names);
         let mut names = Vec::new();
-        for (parameter, layer, local) in self.blocks() {
-            let Some(Filling::Block { llm, .. }) = &parameter.filled_by else { continue };
-            if names.is_empty() {
-                weights::check_config(checkpoint, self.weights, &sizes(llm))?;
-            }
-            names.push((parameter, layer, local, weights::block_tensor(checkpoint, &llm.family, layer, local)?));
+        for group in groups(self.parameters.iter().copied()) {
+            let sizes = sizes(group.llm);
+            weights::check_config(checkpoint, self.weights, &sizes)?;
+            let block = weights::Block { weights: self.weights, sizes: &sizes, layer: group.layer, own: &own };
+            names.extend(block.names(checkpoint, &wanted(&group.parameters))?);
         }
-        Ok(names)
+        Ok(Some(names))
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::built_in;
 use super::dtype::{Dtype, TensorBytes, TensorInfo};
 use super::file::{WeightFile, shown};
-use super::layout::{Kind, Layout, file_name, is_consolidated};
+use super::layout::{Kind, Layout, file_name, is_consolidated, params_beside};
 use super::lying::Lying;
 use super::names::nearest;
 use super::numbers::Numbers;
@@ -128,7 +128,15 @@ impl Checkpoint {
             Kind::Split => split(&shards, layout.config.as_ref())?,
         };
         let meta = layout.meta || has_meta_names(&tensors);
-        Ok(Self { path: path.to_path_buf(), config: layout.config, meta, shards, tensors })
+        if let (1, Some((name, info))) = (shards.len(), tensors.iter().find_map(query)) {
+            whole_query(&shards[0].path, name, info)?;
+        }
+        let config = match layout.config {
+            // Whatever Meta's file is called now, its configuration has one name.
+            None if meta => params_beside(&shards[0].path)?,
+            config => config,
+        };
+        Ok(Self { path: path.to_path_buf(), config, meta, shards, tensors })
     }
 
     /// The checkpoint of this name that is part of the program, if there is one.
@@ -157,6 +165,30 @@ impl Checkpoint {
         self.shards.iter().map(|shard| shard.path.as_path())
     }
 
+    /// The file that tensor `name` lies in: a shard of several, else the whole; where it is split over all of them, what
+    /// was opened.
+    pub fn file_of(&self, name: &str) -> &Path {
+        match self.tensors.get(name).map(|entry| entry.place) {
+            Some(Place::In(shard)) => &self.shards[shard].path,
+            _ => &self.path,
+        }
+    }
+
+    /// [`Self::file_of`] where there is more than one.
+    pub(super) fn shard_of(&self, name: &str) -> Option<&Path> {
+        let one = matches!(self.tensors.get(name)?.place, Place::In(_)) && self.shards.len() > 1;
+        one.then(|| self.file_of(name))
+    }
+
+    /// Opens every file of it that is there.
+    ///
+    /// # Errors
+    /// The first that is damaged.
+    pub fn check_files(&self) -> Result<()> {
+        let there = self.shards.iter().filter(|shard| shard.path.exists());
+        there.filter_map(|shard| shard.file.as_ref().err()).next().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
     /// What `config.json` or `params.json` beside the weights says.
     pub fn config(&self) -> Option<&Value> {
         self.config.as_ref().map(|(_, value)| value)
@@ -167,8 +199,8 @@ impl Checkpoint {
         self.config.as_ref().map(|(path, _)| path.as_path())
     }
 
-    /// Whether it is Meta's: with a `params.json`, or with Meta's names and its `rope.freqs`. Rotary pairs of its q and
-    /// k then lie side by side.
+    /// Whether it is Meta's: with its `params.json`, or with its names, `layers.N.attention.wq.weight`, whatever the file
+    /// is called. Rotary pairs of its q and k then lie side by side.
     pub fn is_meta(&self) -> bool {
         self.meta
     }
@@ -438,13 +470,35 @@ fn joined(name: &str, parts: &[&TensorInfo], axis: usize, shards: &[Shard]) -> R
     Ok(whole)
 }
 
-/// Whether these are the names of Meta's LLaMA: `layers.N.attention.wq.weight`, and `rope.freqs` once or in each layer.
+/// Whether these are the names of Meta's LLaMA: `layers.N.attention.wq.weight`. Nobody else's are so: Hugging Face's
+/// converter, which changes the order of the rows, changes the names too.
 fn has_meta_names(tensors: &BTreeMap<String, Entry>) -> bool {
-    let is_query = |name: &String| {
-        let layer = name.strip_prefix("layers.").and_then(|rest| rest.strip_suffix(".attention.wq.weight"));
-        layer.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    };
-    tensors.keys().any(is_query) && tensors.keys().any(|name| name == "rope.freqs" || name.ends_with(".rope.freqs"))
+    tensors.keys().any(|name| is_query(name))
+}
+
+fn is_query(name: &str) -> bool {
+    let layer = name.strip_prefix("layers.").and_then(|rest| rest.strip_suffix(".attention.wq.weight"));
+    layer.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn query<'t>((name, entry): (&'t String, &'t Entry)) -> Option<(&'t str, &'t TensorInfo)> {
+    is_query(name).then_some((name.as_str(), entry.info.as_ref().ok()?))
+}
+
+/// The queries of Meta's models are as many as the width. Fewer rows are those of one shard of several.
+fn whole_query(path: &Path, name: &str, info: &TensorInfo) -> Result<()> {
+    match info.shape[..] {
+        [rows, width] if 0 < rows && rows < width && width.is_multiple_of(rows) => Err(Failure::at(
+            path,
+            format!("is one of {} shards, and every tensor is split over all of them", width / rows),
+        )
+        .note(format!("tensor `{}` has {rows} of its {width} rows in it", shown(name)))
+        .help(format!(
+            "give a folder with all of them, `consolidated.00.pth` to `consolidated.{:02}.pth`, and their `params.json`",
+            width / rows - 1
+        ))),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -519,6 +573,20 @@ mod tests {
         );
         let by_index = Checkpoint::open(dir.path().join("model.safetensors.index.json")).unwrap();
         assert_eq!(by_index.read_f32("a").unwrap(), [1.0]);
+    }
+
+    #[test]
+    fn shards_without_their_index_say_so() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 1..=2 {
+            made::safetensors(&dir.path().join(format!("model-0000{i}-of-00002.safetensors")), &[("a", &[1], &[0.0])]);
+            let failure = Checkpoint::open(dir.path()).unwrap_err();
+            assert_eq!(failure.what, "holds shards, and not the index that says which tensor is in which");
+            assert_eq!(
+                failure.help.unwrap(),
+                "download `model.safetensors.index.json` into it, from where the shards are from"
+            );
+        }
     }
 
     #[test]
@@ -619,6 +687,15 @@ mod tests {
         assert!(failure.what.contains("no parts of one tensor"), "{failure}");
         std::fs::remove_file(dir.path().join("consolidated.01.pth")).unwrap();
         assert!(Checkpoint::open(dir.path()).unwrap_err().what.contains("misses `consolidated.01.pth`"));
+        // One by itself, whatever it is called and whether or not the others are there.
+        std::fs::remove_file(dir.path().join("consolidated.02.pth")).unwrap();
+        let failure = Checkpoint::open(dir.path()).unwrap_err();
+        assert_eq!(failure.what, "is one of 2 shards, and every tensor is split over all of them");
+        assert_eq!(failure.notes, ["tensor `layers.0.attention.wq.weight` has 1 of its 2 rows in it"]);
+        std::fs::rename(dir.path().join("consolidated.00.pth"), dir.path().join("llama.pth")).unwrap();
+        assert!(
+            Checkpoint::open(dir.path().join("llama.pth")).unwrap_err().help.unwrap().contains("`consolidated.01.pth`")
+        );
     }
 
     #[test]

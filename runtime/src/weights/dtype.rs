@@ -103,6 +103,12 @@ impl Dtype {
         !matches!(self, Self::Other(..))
     }
 
+    /// Whether weights are stored in it as they are. Whole numbers in a weight's place are quantised, and worth something
+    /// only with the scales beside them.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+    }
+
     /// Writes `bytes` into `out` as `f32`, rounded to nearest where the type is wider. Only as many as both hold;
     /// nothing where it [is no number](Self::is_number).
     pub(super) fn convert(self, bytes: &[u8], out: &mut [f32]) {

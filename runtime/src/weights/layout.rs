@@ -93,6 +93,11 @@ impl Layout {
             .iter()
             .filter(|name| [".safetensors", ".pth", ".pt", ".bin", ".ckpt"].iter().any(|end| name.ends_with(end)))
             .collect();
+        if let Some((shard, base)) = lone.iter().find_map(|name| Some((*name, sharded(name)?))) {
+            return Err(Failure::at(folder, "holds shards, and not the index that says which tensor is in which")
+                .note(format!("`{}` is one of them", shown(shard)))
+                .help(format!("download `{}.index.json` into it, from where the shards are from", shown(&base))));
+        }
         match lone[..] {
             [name] => Ok(Self {
                 shards: vec![folder.join(name)],
@@ -154,6 +159,16 @@ impl Layout {
     }
 }
 
+/// The whole that one of Hugging Face's shards is of, by its name: `model.safetensors` of
+/// `model-00001-of-00002.safetensors`.
+fn sharded(name: &str) -> Option<String> {
+    let (stem, extension) = name.rsplit_once('.')?;
+    let (before, of) = stem.rsplit_once("-of-")?;
+    let (base, number) = before.rsplit_once('-')?;
+    let is_number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+    (is_number(of) && is_number(number) && of != "00001").then(|| format!("{base}.{extension}"))
+}
+
 /// Whether a file has the name of one of Meta's shards.
 pub(super) fn is_consolidated(name: &str) -> bool {
     name.strip_prefix("consolidated.")
@@ -173,6 +188,11 @@ fn listing(folder: &Path) -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Meta's configuration in the folder of `file`, if it is there.
+pub(super) fn params_beside(file: &Path) -> Result<Option<(PathBuf, Value)>> {
+    config(&file.parent().unwrap_or(Path::new("")).join("params.json"))
 }
 
 /// What the configuration at `path` says, if it is there.

@@ -1,14 +1,15 @@
 //! One block of a language model, out of whichever layout its checkpoint has (paper.md §2).
 
 mod configuration;
+mod naming;
 
-use lmv_compiler::library;
 use rayon::prelude::*;
 
-pub use self::configuration::check_config;
+pub use self::configuration::{check_config, check_counts};
+pub use self::naming::{Block, is_of_blocks};
 use super::checkpoint::Checkpoint;
 use super::file::shown;
-use super::names::{NameMap, nearest};
+use super::names::Wanted;
 use super::numbers::Numbers;
 use crate::error::{Failure, Result};
 
@@ -16,7 +17,7 @@ use crate::error::{Failure, Result};
 pub const FAMILIES: [&str; 2] = ["llama", "opt"];
 
 /// What a spec declares about a language model: `llm llama7b = llama(dim = 4096, …)`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LlmSizes {
     /// `llama` or `opt`.
     pub family: String,
@@ -38,77 +39,15 @@ pub struct LlmSizes {
     pub theta: Option<f64>,
 }
 
-/// How the checkpoints of a family call what is in a block: the library's tables `FAMILY_places` and `FAMILY_block…`
-/// (`stdlib/weights/blocks.lmv`).
-struct Naming {
-    places: Vec<NameMap>,
-    blocks: Vec<NameMap>,
-}
-
-impl Naming {
-    fn of(family: &str) -> Self {
-        let tables = |begins: &str| -> Vec<NameMap> {
-            let of_it = library::name_tables().into_iter().filter(|(name, _)| name.starts_with(begins));
-            of_it.map(|(name, pairs)| NameMap { name, pairs }).collect()
-        };
-        Self { places: tables(&format!("{family}_places")), blocks: tables(&format!("{family}_block")) }
-    }
-
-    /// Every name that the tensor `local` of block `layer` may have, the usual ones first.
-    fn candidates(&self, layer: usize, local: &str) -> Vec<String> {
-        let locals = self.blocks.iter().flat_map(|block| block.candidates(local));
-        locals
-            .flat_map(|theirs| {
-                let whole = format!("{layer}.{theirs}");
-                let placed = self.places.iter().flat_map(|places| places.candidates(&whole).collect::<Vec<_>>());
-                placed.collect::<Vec<_>>()
-            })
-            .collect()
-    }
-}
-
 /// The checkpoint's name for our tensor `local` (such as `attention.wq.weight`) of block `layer`.
 ///
 /// # Errors
 /// When the checkpoint has it under none of the names that the family uses.
 pub fn block_tensor(checkpoint: &Checkpoint, family: &str, layer: usize, local: &str) -> Result<String> {
-    find(checkpoint, family, layer, local)
-}
-
-fn find(checkpoint: &Checkpoint, family: &str, layer: usize, local: &str) -> Result<String> {
-    let naming = Naming::of(family);
-    let tried = naming.candidates(layer, local);
-    if let Some(name) = tried.iter().find(|name| checkpoint.contains(name)) {
-        return Ok(name.clone());
-    }
-    if tried.is_empty() {
-        return Err(Failure::at(
-            checkpoint.path(),
-            format!("cannot give `{}`: no block of family `{}` has a tensor of this name", shown(local), shown(family)),
-        ));
-    }
-    let names: Vec<String> = tried.iter().map(|name| format!("`{name}`")).collect();
-    let failure =
-        Failure::at(checkpoint.path(), format!("holds no `{local}` of block {layer} of a model of family `{family}`"))
-            .note(format!("it was sought as {}", names.join(", ")));
-    let number = format!("{layer}.");
-    let prefixes = tried.iter().filter_map(|name| Some(name.split_once(&number)?.0));
-    let held = prefixes.filter_map(|prefix| last_layer(checkpoint, prefix)).max();
-    Err(match held {
-        Some(last) if last < layer => failure
-            .note(format!("its blocks are 0 to {last}"))
-            .help("take a block that it has, or give a checkpoint of the model that the spec declares"),
-        _ => match tried.iter().find_map(|name| nearest(name, checkpoint.names())) {
-            Some(near) => failure.note(format!("the nearest name in it is `{}`", shown(near))),
-            None => failure,
-        }
-        .help(format!("give a checkpoint of family `{family}` in Hugging Face's or Meta's layout")),
-    })
-}
-
-/// The highest number that follows `prefix` in a name.
-fn last_layer(checkpoint: &Checkpoint, prefix: &str) -> Option<usize> {
-    checkpoint.names().filter_map(|name| name.strip_prefix(prefix)?.split('.').next()?.parse().ok()).max()
+    let sizes = LlmSizes { family: family.into(), ..LlmSizes::default() };
+    let wanted = [Wanted { name: local.into(), shape: Vec::new() }];
+    let block = Block { weights: family, sizes: &sizes, layer, own: &[] };
+    Ok(block.names(checkpoint, &wanted)?.remove(0))
 }
 
 /// Our tensor `local` of block `layer`, row-major, which must have the shape `expected`.
@@ -141,32 +80,41 @@ pub fn read_block_tensor_hashed(
     expected: &[usize],
     halves: bool,
 ) -> Result<(Numbers, blake3::Hash)> {
-    let name = find(checkpoint, &sizes.family, layer, local)?;
-    let info = checkpoint.require(&name)?;
-    if info.shape != expected {
-        return Err(Failure::at(
-            checkpoint.path(),
-            format!("holds tensor `{}` as {:?}, and {expected:?} was expected for `{local}`", shown(&name), info.shape),
-        )
-        .help("give a checkpoint of the model that the spec declares, or declare the sizes of this one"));
-    }
+    let wanted = [Wanted { name: local.into(), shape: expected.to_vec() }];
+    let block = Block { weights: &sizes.family, sizes, layer, own: &[] };
+    let name = block.tensors(checkpoint, &wanted)?.remove(0);
+    read_found(checkpoint, sizes, local, &name, halves)
+}
+
+/// The tensor `name` of a checkpoint, which is our `local` of a block and has its shape, as [`read_block_tensor_hashed`]
+/// gives it.
+///
+/// # Errors
+/// When it cannot be read, or its rows are no pairs.
+pub fn read_found(
+    checkpoint: &Checkpoint,
+    sizes: &LlmSizes,
+    local: &str,
+    name: &str,
+    halves: bool,
+) -> Result<(Numbers, blake3::Hash)> {
     let heads = match local {
         "attention.wq.weight" => sizes.heads,
         "attention.wk.weight" => sizes.kv_heads,
-        _ => return checkpoint.read_numbers(&name, halves),
+        _ => return checkpoint.read_numbers(name, halves),
     };
     // Meta's names are ours.
     if !(checkpoint.is_meta() && name.ends_with(local)) {
-        return checkpoint.read_numbers(&name, halves);
+        return checkpoint.read_numbers(name, halves);
     }
-    let rows = expected.first().copied().unwrap_or(0);
+    let rows = checkpoint.require(name)?.shape.first().copied().unwrap_or(0);
     if heads == 0 || !rows.is_multiple_of(heads * 2) {
         return Err(Failure::at(
             checkpoint.path(),
-            format!("holds tensor `{}` with {rows} rows, which are no pairs for {heads} heads", shown(&name)),
+            format!("holds tensor `{}` with {rows} rows, which are no pairs for {heads} heads", shown(name)),
         ));
     }
-    let (mut numbers, hash) = checkpoint.read_numbers(&name, halves)?;
+    let (mut numbers, hash) = checkpoint.read_numbers(name, halves)?;
     match &mut numbers {
         Numbers::F32(numbers) => halves_from_pairs(numbers, heads, rows),
         Numbers::F16(numbers) => halves_from_pairs(numbers, heads, rows),
@@ -280,10 +228,15 @@ mod tests {
                 .what
                 .contains("no pairs for 3 heads")
         );
-        // The same names without Meta's mark are ours, and are left alone.
-        let ours = dir.path().join("ours.safetensors");
-        made::safetensors(&ours, &tensors[..2]);
-        let c = Checkpoint::open(ours).unwrap();
+        // Meta's names are enough, whatever the file is called and whatever lies beside it.
+        let renamed = dir.path().join("llama.safetensors");
+        made::safetensors(&renamed, &tensors[..2]);
+        let c = Checkpoint::open(renamed).unwrap();
+        assert_eq!(read_block_tensor(&c, &two, 0, "attention.wq.weight", &[8, 2]).unwrap(), q);
+        // Hugging Face's have their order already.
+        let theirs = dir.path().join("theirs.safetensors");
+        made::safetensors(&theirs, &[("model.layers.0.self_attn.q_proj.weight", &[8, 2], &rows)]);
+        let c = Checkpoint::open(theirs).unwrap();
         assert_eq!(read_block_tensor(&c, &two, 0, "attention.wq.weight", &[8, 2]).unwrap(), rows);
     }
 
@@ -291,7 +244,7 @@ mod tests {
     fn another_shape_says_both() {
         let (dir, c) = with(&["model.layers.0.input_layernorm.weight"], None);
         let failure = read_block_tensor(&c, &sizes(), 0, "attention_norm.weight", &[4096]).unwrap_err();
-        assert_eq!(failure.path.as_deref(), Some(dir.path()));
+        assert_eq!(failure.path, Some(dir.path().join("model.safetensors")));
         assert_eq!(
             failure.what,
             "holds tensor `model.layers.0.input_layernorm.weight` as [1], and [4096] was expected for `attention_norm.weight`"

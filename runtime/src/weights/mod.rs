@@ -8,6 +8,7 @@
 //!    [Hugging Face's folder, Meta's folder and single files](Checkpoint::open); the two containers are
 //!    `safetensors` and `torch`, the second with `pickle` for its table of contents.
 //! 3. [`llm`] for a block of a language model, [`names`] for everything else: our parameter names → the checkpoint's.
+//!    [`taken`] holds what is found against what the checkpoint has around it.
 //! 4. [`Checkpoint::read_f32`] and [`Checkpoint::read_numbers`]: the bytes of the tensors that are wanted, and of no
 //!    others.
 //!
@@ -31,6 +32,7 @@ pub mod names;
 pub mod numbers;
 mod pickle;
 mod safetensors;
+pub mod taken;
 mod torch;
 
 #[cfg(test)]
@@ -44,7 +46,8 @@ pub use checkpoint::Checkpoint;
 pub use dtype::{Dtype, TensorBytes, TensorInfo};
 pub use grid::Grid;
 pub use hub::{HubCache, Repository};
-pub use llm::{LlmSizes, block_tensor, check_config, read_block_tensor, read_block_tensor_hashed};
+pub use llm::{Block, LlmSizes, block_tensor, check_config, check_counts, is_of_blocks, read_block_tensor, read_found};
 pub use locate::{LocationKind, Locations};
-pub use names::{Filling, NameMap, Wanted, fill_report};
+pub use names::{Filling, NameMap, Wanted, fill_report, fill_report_with};
 pub use numbers::Numbers;
+pub use taken::{blocks_left, check_taken};

@@ -11,10 +11,11 @@ use lmv_compiler::library::GRID_POSITIONS;
 use super::checkpoint::Checkpoint;
 use super::file::shown;
 use super::grid::{Grid, leading};
+use super::layout::file_name;
 use crate::error::{Failure, Result};
 
 /// How many names a message lists of each kind.
-const LISTED: usize = 12;
+pub(super) const LISTED: usize = 12;
 
 /// A table from our names to the names of a family of checkpoints.
 ///
@@ -47,6 +48,11 @@ impl NameMap {
     /// What the first fitting pair calls `ours`; `None` where none fits.
     pub fn theirs(&self, ours: &str) -> Option<String> {
         self.candidates(ours).next()
+    }
+
+    /// Whether it says anything of `ours`.
+    fn covers(&self, ours: &str) -> bool {
+        self.pairs.iter().any(|(pattern, _)| matched(pattern, ours).is_some())
     }
 
     pub(super) fn candidates<'a>(&'a self, ours: &'a str) -> impl Iterator<Item = String> + 'a {
@@ -142,6 +148,8 @@ pub struct Filling {
     pub grids: BTreeMap<String, Grid>,
     /// What nobody wanted, such as another model's head.
     pub left_over: Vec<String>,
+    /// Tables of the spec's own that were not used, and why.
+    pub notes: Vec<String>,
 }
 
 /// What a trainer or a compiler of models puts in front of all names: PyTorch's for several devices, its compiler's,
@@ -157,17 +165,60 @@ const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
 /// When one of them is not there or has another shape, or the shard it is in cannot be opened. The failure lists what
 /// is missing, with its nearest name, what has another shape, and what was left over.
 pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap]) -> Result<Filling> {
-    let (grids, maps): (Vec<&NameMap>, Vec<&NameMap>) = maps.iter().partition(|map| map.name == GRID_POSITIONS);
-    let own: Vec<NameMap> = std::iter::once(NameMap::identity()).chain(maps.into_iter().cloned()).collect();
+    fill_report_with(wanted, checkpoint, &[], maps)
+}
+
+/// [`fill_report`] with the spec's `own` tables: one that finds any tensor is taken, whatever the others find, and what it
+/// says of a name is all that is tried for that name. Names that it says nothing of are found by the other maps.
+///
+/// # Errors
+/// As [`fill_report`].
+pub fn fill_report_with(
+    wanted: &[Wanted],
+    checkpoint: &Checkpoint,
+    own: &[NameMap],
+    maps: &[NameMap],
+) -> Result<Filling> {
+    let is_grid = |map: &&NameMap| map.name == GRID_POSITIONS;
+    let grids: Vec<&NameMap> = own.iter().chain(maps).filter(is_grid).collect();
+    let plain = |maps: &[NameMap]| maps.iter().filter(|map| !is_grid(map)).cloned().collect::<Vec<_>>();
+    let own: Vec<NameMap> = plain(own).into_iter().filter(|map| wanted.iter().any(|w| map.covers(&w.name))).collect();
+    let others: Vec<NameMap> = std::iter::once(NameMap::identity()).chain(plain(maps)).collect();
     let in_front = |prefix: &&&str| checkpoint.names().all(|name| name.starts_with(**prefix));
-    let under: Vec<NameMap> =
-        PREFIXES.iter().filter(in_front).flat_map(|prefix| own.iter().map(|map| map.under(prefix))).collect();
-    let tries = own.iter().chain(&under).map(|map| Try::of(map, wanted, checkpoint, &grids));
+    let prefixes: Vec<&str> = std::iter::once("").chain(PREFIXES.iter().filter(in_front).copied()).collect();
+    let under = |maps: &[NameMap], prefix: &str| -> Vec<NameMap> {
+        maps.iter().map(|map| if prefix.is_empty() { map.clone() } else { map.under(prefix) }).collect()
+    };
+    let sets: Vec<(Vec<NameMap>, Vec<NameMap>)> =
+        prefixes.iter().map(|prefix| (under(&own, prefix), under(&others, prefix))).collect();
+    let mut tries: Vec<Try<'_>> = Vec::new();
+    for (own, others) in &sets {
+        for map in own {
+            // Where it is of no use, nothing needs to be tried with it.
+            if Try::of(map, None, wanted, checkpoint, &grids).found > 0 {
+                tries.extend(others.iter().map(|rest| Try::of(map, Some(rest), wanted, checkpoint, &grids)));
+            }
+        }
+    }
+    let by_own = !tries.is_empty();
+    if !by_own {
+        let others = sets.iter().flat_map(|(_, others)| others);
+        tries.extend(others.map(|map| Try::of(map, None, wanted, checkpoint, &grids)));
+    }
     // `max_by_key` gives the last of equals, and the first is wanted.
     let best = tries
+        .into_iter()
         .rev()
         .max_by_key(|t| (t.found, t.fitting))
-        .unwrap_or_else(|| Try::of(&own[0], wanted, checkpoint, &grids));
+        .unwrap_or_else(|| Try::of(&others[0], None, wanted, checkpoint, &grids));
+    // A table of stars alone is of any model.
+    let meant = |map: &&NameMap| map.pairs.iter().any(|(ours, _)| ours != "*");
+    let notes: Vec<String> = own
+        .iter()
+        .filter(|_| !by_own)
+        .filter(meant)
+        .map(|map| format!("the spec's own names table `{}` finds no tensor in it", map.name))
+        .collect();
 
     let used: BTreeSet<&str> = best.names.iter().flatten().map(String::as_str).collect();
     let left_over: Vec<&str> = checkpoint.names().filter(|name| !used.contains(name)).collect();
@@ -188,29 +239,60 @@ pub fn fill_report(wanted: &[Wanted], checkpoint: &Checkpoint, maps: &[NameMap])
             names,
             grids: best.grids,
             left_over: left_over.into_iter().map(String::from).collect(),
+            notes,
         });
     }
     for name in best.names.iter().flatten() {
         // A shard that cannot be opened is the reason itself.
         checkpoint.require(name)?;
     }
-    Err(best.failure(wanted, checkpoint, &left_over, &grids))
+    let mut failure = best.failure(wanted, checkpoint, &left_over, &grids, "the model");
+    if best.found > 0 {
+        failure.notes.push(match by_own {
+            true => format!("names were taken by the spec's own table `{}`", best.map.name),
+            false => format!("names were taken by the map that finds most of them: {}", best.map.name),
+        });
+    }
+    failure.notes.extend(notes);
+    Err(failure.help(match by_own {
+        true => "correct the table, or give a checkpoint of this model, with the sizes that the spec declares",
+        false if best.found * 2 < wanted.len() => {
+            "give a checkpoint of this model; or, where it has other names for the same tensors, say them in a table of \
+             the spec's own: `names mine { \"OURS\" = \"THEIRS\" }`"
+        }
+        false => "give a checkpoint of this model, with the sizes that the spec declares",
+    }))
 }
 
-struct Try<'a> {
+/// What one map finds.
+pub(super) struct Try<'a> {
     map: &'a NameMap,
-    names: Vec<Option<String>>,
+    /// Which map finds what `map` says nothing of.
+    rest: Option<&'a NameMap>,
+    pub(super) names: Vec<Option<String>>,
     /// By which pair of the map each was found.
     pairs: Vec<Option<usize>>,
     grids: BTreeMap<String, Grid>,
-    found: usize,
-    fitting: usize,
+    pub(super) found: usize,
+    pub(super) fitting: usize,
 }
 
 impl<'a> Try<'a> {
-    fn of(map: &'a NameMap, wanted: &[Wanted], checkpoint: &Checkpoint, grids: &[&NameMap]) -> Self {
-        let (pairs, names): (Vec<Option<usize>>, Vec<Option<String>>) =
-            wanted.iter().map(|w| map.found(&w.name, checkpoint).unzip()).unzip();
+    pub(super) fn of(
+        map: &'a NameMap,
+        rest: Option<&'a NameMap>,
+        wanted: &[Wanted],
+        checkpoint: &Checkpoint,
+        grids: &[&NameMap],
+    ) -> Self {
+        let find = |w: &Wanted| match rest {
+            Some(rest) if !map.covers(&w.name) => {
+                let (pair, theirs) = rest.found(&w.name, checkpoint)?;
+                Some((map.pairs.len() + pair, theirs))
+            }
+            _ => map.found(&w.name, checkpoint),
+        };
+        let (pairs, names): (Vec<Option<usize>>, Vec<Option<String>>) = wanted.iter().map(|w| find(w).unzip()).unzip();
         let mut resized = BTreeMap::new();
         let mut fitting = 0;
         for (w, theirs) in wanted.iter().zip(&names) {
@@ -223,7 +305,7 @@ impl<'a> Try<'a> {
             }
         }
         let found = names.iter().flatten().count();
-        Self { map, names, pairs, grids: resized, found, fitting }
+        Self { map, rest, names, pairs, grids: resized, found, fitting }
     }
 
     /// Two of ours that one pair of the map would fill by one of theirs. Two pairs may: a model's scores are often its
@@ -240,13 +322,27 @@ impl<'a> Try<'a> {
         None
     }
 
-    fn failure(&self, wanted: &[Wanted], checkpoint: &Checkpoint, left_over: &[&str], grids: &[&NameMap]) -> Failure {
+    /// The first name that is tried for `ours`.
+    fn sought(&self, ours: &str) -> String {
+        let theirs = self.map.theirs(ours).or_else(|| self.rest?.theirs(ours));
+        theirs.unwrap_or_else(|| ours.to_owned())
+    }
+
+    /// What of `filled` is missing or has another shape.
+    pub(super) fn failure(
+        &self,
+        wanted: &[Wanted],
+        checkpoint: &Checkpoint,
+        left_over: &[&str],
+        grids: &[&NameMap],
+        filled: &str,
+    ) -> Failure {
         let (mut missing, mut other) = (Vec::new(), Vec::new());
         for (w, theirs) in wanted.iter().zip(&self.names) {
             let shape = theirs.as_deref().and_then(|name| Some((name, &checkpoint.info(name)?.shape)));
             match shape {
                 None => {
-                    let sought = self.map.theirs(&w.name).unwrap_or_else(|| w.name.clone());
+                    let sought = self.sought(&w.name);
                     // Edit distances take time, and no more than these are listed.
                     let near = if missing.len() < LISTED { nearest(&sought, left_over.iter().copied()) } else { None };
                     let mut line = format!("missing: `{}`", w.name);
@@ -260,8 +356,12 @@ impl<'a> Try<'a> {
                 }
                 Some((_, _)) if self.grids.contains_key(&w.name) => {}
                 Some((theirs, shape)) if !same_but_for_ones(shape, &w.shape) => {
+                    let held = match checkpoint.shard_of(theirs) {
+                        Some(shard) => format!("`{}`", shown(&file_name(shard))),
+                        None => "the checkpoint".into(),
+                    };
                     let mut line = format!(
-                        "another shape: `{}` is {:?}, and `{}` in the checkpoint is {shape:?}",
+                        "another shape: `{}` is {:?}, and `{}` in {held} is {shape:?}",
                         w.name,
                         w.shape,
                         shown(theirs)
@@ -280,10 +380,10 @@ impl<'a> Try<'a> {
             }
         }
         let what = match (missing.len(), other.len()) {
-            (m, 0) => format!("does not fill the model: {m} of {} tensors are missing", wanted.len()),
-            (0, o) => format!("does not fill the model: {o} of {} tensors have another shape", wanted.len()),
+            (m, 0) => format!("does not fill {filled}: {m} of {} tensors are missing", wanted.len()),
+            (0, o) => format!("does not fill {filled}: {o} of {} tensors have another shape", wanted.len()),
             (m, o) => format!(
-                "does not fill the model: of {} tensors {m} are missing and {o} have another shape",
+                "does not fill {filled}: of {} tensors {m} are missing and {o} have another shape",
                 wanted.len()
             ),
         };
@@ -301,17 +401,14 @@ impl<'a> Try<'a> {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             failure.notes.push(format!("left over in the checkpoint: {}{more}", names.join(", ")));
         }
-        if self.found > 0 {
-            failure.notes.push(format!("names were taken by the map that finds most of them: {}", self.map.name));
-        }
-        failure.help("give a checkpoint of this model, with the sizes that the spec declares")
+        failure
     }
 }
 
 /// Whether two shapes differ in nothing but dims of length one, which move no number: a class token is `[1, 1, d]` in one
 /// checkpoint, `[1, d]` in another and `[d]` in a third, and a linear layer is `[out, in, 1]` where it was written as a
 /// convolution over single points (paper.md A.3).
-fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
+pub(super) fn same_but_for_ones(a: &[usize], b: &[usize]) -> bool {
     let sizes = |shape: &'_ [usize]| shape.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
     sizes(a) == sizes(b)
 }
@@ -393,6 +490,27 @@ mod tests {
         let names: Vec<(&str, &str)> = filling.names.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         assert_eq!(names, [("vit.0.w", "blocks.0.w"), ("vit.1.w", "blocks.1.w"), ("head.w", "head.w")]);
         assert_eq!(filling.left_over, ["head.b"]);
+    }
+
+    #[test]
+    fn a_table_of_the_spec_goes_before_those_that_find_more() {
+        let (_dir, c) = checkpoint(&[("a.w", &[2]), ("b.w", &[2]), ("c.w", &[2])]);
+        let wanted = wanted(&[("x.0", &[2]), ("x.1", &[2]), ("x.2", &[2])]);
+        let librarys = [map("library", &[("x.0", "b.w"), ("x.1", "a.w"), ("x.2", "c.w")])];
+        let own = |one: &str| [map("mine", &[("x.0", "a.w"), ("x.1", one)])];
+        // What it says nothing of is the library's.
+        let filling = fill_report_with(&wanted, &c, &own("b.w"), &librarys).unwrap();
+        let names: Vec<&str> = filling.names.iter().map(|(_, theirs)| theirs.as_str()).collect();
+        assert_eq!((filling.map.as_str(), names), ("mine", vec!["a.w", "b.w", "c.w"]));
+        // Its mistakes are told.
+        let failure = fill_report_with(&wanted, &c, &own("bb.w"), &librarys).unwrap_err();
+        assert_eq!(failure.notes[0], "missing: `x.1`, sought as `bb.w`; the nearest name is `b.w`");
+        assert_eq!(failure.notes.last().unwrap(), "names were taken by the spec's own table `mine`");
+        // One that is of no use here is for something else, which is said.
+        let other = [map("other", &[("x.0", "q")])];
+        let filling = fill_report_with(&wanted, &c, &other, &librarys).unwrap();
+        assert_eq!(filling.map, "library");
+        assert_eq!(filling.notes, ["the spec's own names table `other` finds no tensor in it"]);
     }
 
     #[test]

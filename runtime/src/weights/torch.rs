@@ -124,12 +124,18 @@ impl TorchFile {
         // reader would go through the whole of a large file for it.
         let end = usize::try_from(file.len()).unwrap_or(usize::MAX).min(LONGEST_END);
         let tail = file.bytes(file.len() - end as u64, end)?;
-        if !tail.windows(4).any(|w| w == b"PK\x05\x06") {
-            return Err(Failure::at(
+        let cut = |what: &str| {
+            Failure::at(
                 path,
-                format!("is cut short: the directory at the end of a zip is missing, after {} bytes", file.len()),
+                format!("is cut short: {what} at the end of a zip is missing, after {} bytes", file.len()),
             )
-            .help("download or copy the file again"));
+            .help("download or copy the file again")
+        };
+        let last = tail.windows(4).rposition(|w| w == b"PK\x05\x06").ok_or_else(|| cut("the directory"))?;
+        // The last record has 22 bytes, the two last of which count those of a comment behind it.
+        let comment = tail[last..].get(20..22).map(|count| usize::from(u16::from_le_bytes([count[0], count[1]])));
+        if comment.is_none_or(|comment| tail.len() - last - 22 < comment) {
+            return Err(cut("a part of the directory"));
         }
         let mut archive = ZipArchive::new(Cursor::new(file.clone())).map_err(|e| {
             Failure::at(path, format!("is damaged: its zip cannot be read: {e}"))
@@ -438,7 +444,7 @@ mod tests {
         for len in 0..bytes.len() {
             std::fs::write(&path, &bytes[..len]).unwrap();
             let failure = TorchFile::open(WeightFile::open(&path).unwrap()).unwrap_err();
-            assert!(failure.what.contains("cut short") || failure.what.contains("damaged"), "{len}: {failure}");
+            assert!(failure.what.contains("cut short"), "{len}: {failure}");
         }
     }
 

@@ -28,7 +28,10 @@ struct Said {
 pub fn check_config(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Result<()> {
     check_frequencies(checkpoint, name, sizes)?;
     let (Some(config), Some(path)) = (checkpoint.config(), checkpoint.config_path()) else { return Ok(()) };
+    // A model of images and text has its language model's settings in a part of its own.
+    let config = config.get("text_config").filter(|part| part.is_object()).unwrap_or(config);
     check_kind(config, path, name, sizes)?;
+    check_counts(config, path)?;
     let file = file_name(path);
     let said = if file == "params.json" { meta_says(config, sizes) } else { hugging_face_says(config, sizes) };
     let against: Vec<&Said> = said.iter().filter(|s| !s.agree).collect();
@@ -60,8 +63,56 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("opt", "layer_norm_elementwise_affine", "true"),
 ];
 
+/// Settings that count something.
+const COUNTS: [&str; 11] = [
+    "hidden_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "num_hidden_layers",
+    "intermediate_size",
+    "ffn_dim",
+    "head_dim",
+    "dim",
+    "n_heads",
+    "n_kv_heads",
+    "n_layers",
+];
+
+/// Holds what a configuration counts against what can be counted.
+///
+/// # Errors
+/// At the first number that is none.
+pub fn check_counts(config: &Value, path: &Path) -> Result<()> {
+    let mut said = COUNTS.iter().filter_map(|name| Some((name, config.get(*name).filter(|value| !value.is_null())?)));
+    let wrong = said.find(|(_, value)| value.as_u64().is_none_or(|count| count == 0));
+    let Some((name, value)) = wrong else { return Ok(()) };
+    let found = shown(&value.to_string());
+    Err(Failure::at(path, format!("is damaged: its {name} is {found}, and a whole number of at least 1 was expected"))
+        .help("download the file again, from where the weights are from"))
+}
+
+/// Types of Hugging Face's models whose blocks are those of a family: Mistral's are LLaMA's, within the window of 4,096
+/// tokens that they attend to.
+const TYPES: &[(&str, &str)] = &[("llama", "llama"), ("llama", "mistral"), ("opt", "opt")];
+
 /// Whether the blocks are of the kind that is computed here: some models have the family's names and another function.
 fn check_kind(config: &Value, path: &Path, name: &str, sizes: &LlmSizes) -> Result<()> {
+    if let Some(found) = config.get("model_type").and_then(Value::as_str)
+        && !TYPES.iter().any(|(_, known)| *known == found)
+    {
+        let of_it: Vec<String> =
+            TYPES.iter().filter(|(family, _)| *family == sizes.family).map(|(_, known)| format!("`{known}`")).collect();
+        return Err(Failure::at(
+            path,
+            format!(
+                "is of a model of type `{}`, whose blocks are not those of family `{}`",
+                shown(found),
+                sizes.family
+            ),
+        )
+        .note(format!("its blocks have models of type {}", of_it.join(" and ")))
+        .help(format!("give the checkpoint of `{name}` with `--weights {name}=DIR`")));
+    }
     for (_, setting, usual) in KINDS.iter().filter(|(family, ..)| *family == sizes.family) {
         let found = config.get(setting).filter(|value| !value.is_null()).map(Value::to_string);
         if let Some(found) = found.filter(|found| found != usual) {
@@ -87,7 +138,16 @@ fn check_kind(config: &Value, path: &Path, name: &str, sizes: &LlmSizes) -> Resu
             path,
             format!("is of a model whose rotary positions are scaled (`{}`), which is not computed here", shown(kind)),
         )
-        .help(format!("declare `{name}` without `rope`, as in the paper, or give a model without scaling")));
+        .help(format!("take its blocks without `rope`, as in the paper, or give a model without scaling")));
+    }
+    let turned = config.get("partial_rotary_factor").and_then(Value::as_f64).filter(|part| *part != 1.0);
+    if let (Some(_), Some(part)) = (sizes.theta, turned) {
+        return Err(Failure::at(
+            path,
+            format!("is of a model that turns {part} of each head by position, and all of it is turned here"),
+        )
+        .note("its partial_rotary_factor says so")
+        .help(format!("take the blocks of `{name}` without `rope`, as in the paper, or give another model")));
     }
     Ok(())
 }
@@ -181,16 +241,16 @@ fn derived(ours: &'static str, declared: usize, theirs: &'static str, found: Opt
 }
 
 fn hugging_face_says(config: &Value, sizes: &LlmSizes) -> Vec<Said> {
-    // Other types exist whose blocks are one of these two, and are let pass: names and shapes decide.
-    let family = config.get("model_type").and_then(Value::as_str).filter(|found| ["llama", "opt"].contains(found)).map(
-        |found| Said {
-            ours: "family",
-            declared: sizes.family.clone(),
-            theirs: "model_type",
-            found: found.to_string(),
-            agree: found == sizes.family,
-        },
-    );
+    let found = config.get("model_type").and_then(Value::as_str);
+    let found = found.and_then(|found| TYPES.iter().find(|(_, known)| *known == found));
+    let family_of = found.map(|(family, _)| *family);
+    let family = found.map(|(family, _)| Said {
+        ours: "family",
+        declared: sizes.family.clone(),
+        theirs: "model_type",
+        found: (*family).to_string(),
+        agree: *family == sizes.family,
+    });
     let mut said = vec![
         family,
         whole(config, "dim", sizes.dim, "hidden_size"),
@@ -198,7 +258,7 @@ fn hugging_face_says(config: &Value, sizes: &LlmSizes) -> Vec<Said> {
         whole(config, "layers", sizes.layers, "num_hidden_layers"),
     ];
     // What the file is decides which fields it has, even where the spec says another family.
-    if config.get("model_type").and_then(Value::as_str).unwrap_or(&sizes.family) == "opt" {
+    if family_of.unwrap_or(&sizes.family) == "opt" {
         said.push(whole(config, "ffn", sizes.ffn, "ffn_dim"));
         said.push(config.get("do_layer_norm_before").filter(|v| !v.is_null()).map(|value| Said {
             ours: "norm_first",
@@ -371,16 +431,22 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_of_the_wrong_type_disagrees() {
+    fn a_configuration_of_the_wrong_type_is_damaged() {
         let (_dir, c) = with(
             &["a"],
             Some(("config.json", r#"{"hidden_size":"wide","num_key_value_heads":null,"rms_norm_eps":null}"#)),
         );
         let failure = check_config(&c, "x", &sizes()).unwrap_err();
         assert_eq!(
-            failure.notes,
-            ["x is declared with dim = 4, and config.json of this checkpoint says \"wide\" (hidden_size)"]
+            failure.what,
+            "is damaged: its hidden_size is \"wide\", and a whole number of at least 1 was expected"
         );
+        for heads in ["0", "-8", "\"8\"", "1.5"] {
+            let json = format!(r#"{{"num_attention_heads":{heads}}}"#);
+            let (_dir, c) = with(&["a"], Some(("config.json", &json)));
+            let failure = check_config(&c, "x", &sizes()).unwrap_err();
+            assert!(failure.what.starts_with(&format!("is damaged: its num_attention_heads is {heads},")), "{failure}");
+        }
         let (_dir, c) = with(&["a"], None);
         assert_eq!(check_config(&c, "x", &sizes()), Ok(()));
     }
@@ -400,6 +466,27 @@ mod tests {
         let opt = LlmSizes { family: "opt".into(), ..sizes() };
         assert!(of(r#"{"enable_bias":false}"#, &opt).unwrap_err().what.contains("its enable_bias is false"));
         assert_eq!(of(r#"{"hidden_act":"silu","attention_bias":false,"mlp_bias":null}"#, &sizes()), Ok(()));
+    }
+
+    #[test]
+    fn the_type_of_a_model_decides() {
+        let of = |json: &str| {
+            let (_dir, c) = with(&["a"], Some(("config.json", json)));
+            check_config(&c, "x", &sizes())
+        };
+        assert_eq!(of(r#"{"model_type":"mistral"}"#), Ok(()));
+        assert_eq!(of(r#"{"model_type":"llava","text_config":{"model_type":"llama","hidden_size":4}}"#), Ok(()));
+        let failure = of(r#"{"model_type":"qwen2"}"#).unwrap_err();
+        assert_eq!(failure.what, "is of a model of type `qwen2`, whose blocks are not those of family `llama`");
+        assert!(of(r#"{"text_config":{"hidden_size":8}}"#).unwrap_err().notes[0].contains("says 8 (hidden_size)"));
+    }
+
+    #[test]
+    fn heads_that_are_turned_in_part() {
+        let (_dir, c) = with(&["a"], Some(("config.json", r#"{"partial_rotary_factor":0.5}"#)));
+        assert_eq!(check_config(&c, "x", &sizes()), Ok(()));
+        let failure = check_config(&c, "x", &LlmSizes { theta: Some(1e4), ..sizes() }).unwrap_err();
+        assert!(failure.what.contains("turns 0.5 of each head"), "{failure}");
     }
 
     #[test]
