@@ -14,7 +14,7 @@ use serde_json::json;
 
 use self::table::Row;
 use crate::context::{Context, Exit, Message, MessageFormat};
-use crate::device::Device;
+use crate::device::{Compute, Device};
 use crate::locate::Locate;
 use crate::progress::Progress;
 use crate::spec::{self, Override, Set, Variant};
@@ -38,6 +38,8 @@ pub struct Args {
     /// interrupted goes on
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    compute: Compute,
     #[command(flatten)]
     device: Device,
     #[command(flatten)]
@@ -109,8 +111,8 @@ fn ablate(args: &Args, context: &Context) -> Result<(), Exit> {
                 seed: Some(seed),
                 steps: None,
                 checkpoint_steps: None,
-                micro_batch: None,
-                precision: None,
+                micro_batch: args.compute.micro_batch.map(|n| n as usize),
+                precision: args.compute.precision,
                 target,
             };
             let kept = begun.as_ref().map_or(Ok(None), |run| same(run, &job).and_then(|()| Kept::read(run)));

@@ -1,7 +1,8 @@
-//! `--device`
+//! `--device`, `--micro-batch` and `--precision`
 
-use clap::Args;
+use clap::{Args, value_parser};
 use lmv_runtime::device::DeviceChoice;
+use lmv_runtime::precision::Precision;
 
 /// Where the model runs.
 #[derive(Args, Clone, Debug)]
@@ -9,4 +10,17 @@ pub struct Device {
     /// Where it runs: auto, cpu, cuda or cuda:N; `auto` takes a GPU if this build can use one and one is there
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
+}
+
+/// How a step of training is computed.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Compute {
+    /// The most samples that go through the model at a time: a batch that the device has no memory for goes in parts, and
+    /// is still one step
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub micro_batch: Option<u32>,
+    /// What matrix products are computed in: f32, bf16 or f16; f32 where nothing is said, and f16 on a GPU where the recipe
+    /// has `amp = true`
+    #[arg(long, value_name = "TYPE")]
+    pub precision: Option<Precision>,
 }

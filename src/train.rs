@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::config;
 use crate::context::{Context, Exit, Message};
-use crate::device::Device;
+use crate::device::{Compute, Device};
 use crate::interruption::interruption;
 use crate::locate::{self, Locate};
 use crate::progress::{Progress, by_name, in_words};
@@ -53,14 +53,8 @@ pub struct Args {
     /// The seed of everything random, in place of the spec's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// The most samples that go through the model at a time: a batch that the device has no memory for goes in parts, and
-    /// is still one step
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
-    micro_batch: Option<u32>,
-    /// What matrix products are computed in: f32, bf16 or f16; f32 where nothing is said, and f16 on a GPU where the recipe
-    /// has `amp = true`
-    #[arg(long, value_name = "TYPE")]
-    precision: Option<Precision>,
+    #[command(flatten)]
+    compute: Compute,
     #[command(flatten)]
     device: Device,
     /// Goes on with a run that was stopped or killed; its spec and settings stay what they were
@@ -164,8 +158,8 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         seed: args.seed.or(spec.experiment.seed),
         steps: args.steps,
         checkpoint_steps: args.checkpoint_steps,
-        micro_batch: args.micro_batch.map(|n| n as usize),
-        precision: args.precision,
+        micro_batch: args.compute.micro_batch.map(|n| n as usize),
+        precision: args.compute.precision,
         target,
     };
     let mut progress = Progress::new(context);

@@ -76,7 +76,12 @@ fn what_is_asked_wrongly_is_told() {
     // Never among the originals.
     let same = lmvc(folder.path(), &["val", "val"]);
     assert_eq!(same.status.code(), Some(3));
-    assert!(err(&same).contains("holds other files"), "{}", err(&same));
+    assert!(err(&same).contains("lies within"), "{}", err(&same));
+
+    let within = lmvc(folder.path(), &["val", "val/new/c"]);
+    assert_eq!(within.status.code(), Some(3));
+    assert!(err(&within).contains("lies within the folder that is read"), "{}", err(&within));
+    assert!(!folder.path().join("val/new").exists());
 
     lmvc(folder.path(), &["val", "c", "--only", "contrast", "--image", "32"]);
     let other = lmvc(folder.path(), &["val", "c", "--only", "contrast", "--image", "32", "--seed", "7"]);

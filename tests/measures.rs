@@ -147,6 +147,14 @@ fn damaged_images_are_measured_part_by_part() {
     assert!(said.contains("  reported 12.50, ") && said.contains("\n  fog ") && !said.contains("fog/5"), "{said}");
     assert!(told.contains("5 could not be read and were left out") && told.contains("2 more images"), "{told}");
 
+    assert!(!told.contains("unlike size"), "a damaged image is there: {told}");
+
+    // A class that is missing in one part makes that part another measure.
+    std::fs::remove_dir_all(place.path(&format!("c/fog/4/{}", classes(&place)[1]))).expect("a folder");
+    let output = place.lmvc(&[&["eval", "a.lmv", "--checkpoint", "runs/a-1"], &paths[..]].concat());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("parts of unlike size: `fog/4` has 18 images, another one 24"), "{told}");
+
     // In a table, the published row stands below.
     let all = [&["eval", "a.lmv", "--checkpoint", "runs/a-1", "--markdown"], &paths[..]].concat();
     let table = place.succeeds(&all);

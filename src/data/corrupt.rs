@@ -66,6 +66,7 @@ pub fn run(wanted: &Corrupt, context: &Context) -> Exit {
 
 fn corrupt(wanted: &Corrupt, context: &Context) -> Result<Exit, Failure> {
     let set = open(&wanted.input)?;
+    outside(&wanted.input, &wanted.out)?;
     for warning in set.warnings() {
         context.tell(&Message::warning(warning.clone()).about(wanted.input.display().to_string()));
     }
@@ -107,6 +108,21 @@ fn corrupt(wanted: &Corrupt, context: &Context) -> Result<Exit, Failure> {
     }
     context.remark(&said);
     Ok(Exit::Done)
+}
+
+/// Whether what is written lies outside of what is read, which would have it for a class the next time.
+fn outside(input: &Path, out: &Path) -> Result<(), Failure> {
+    // What is not there yet lies where the nearest folder above it is.
+    let whole = |path: &Path| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+        there.map_or(path.clone(), |(above, real)| real.join(path.strip_prefix(above).unwrap_or(&path)))
+    };
+    match whole(out).starts_with(whole(input)) {
+        true => Err(Failure::at(out, "lies within the folder that is read, and would be a class of it from then on")
+            .help("give a folder outside of it")),
+        false => Ok(()),
+    }
 }
 
 /// The set at a folder or a tar.

@@ -25,7 +25,8 @@ pub fn curves(title: &str, unit: &str, curves: &[Curve]) -> String {
         let least = points().map(of).fold(f64::INFINITY, f64::min);
         let most = points().map(of).fold(f64::NEG_INFINITY, f64::max);
         // A flat line is drawn in the middle.
-        if most > least { (least, most) } else { (least - 0.5, most + 0.5) }
+        let around = if least == 0.0 { 0.5 } else { least.abs() * 0.5 };
+        if most > least { (least, most) } else { (least - around, most + around) }
     };
     let mut svg = String::new();
     match draw(&mut svg, title, unit, curves, range(&|point| point.0), range(&|point| point.1)) {
@@ -46,14 +47,17 @@ fn draw(
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let room = (high - low) * 0.05;
+    // Nothing that is drawn here goes from above zero to below.
+    let bottom = if low < 0.0 { low - room } else { (low - room).max(0.0) };
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 16))
         .margin(10)
         .x_label_area_size(34)
         .y_label_area_size(64)
-        .build_cartesian_2d(left..right, low - room..high + room)?;
+        .build_cartesian_2d(left..right, bottom..high + room)?;
     let label = |y: &f64| match y.abs() {
-        small if small > 0.0 && small < 0.01 => format!("{y:.1e}"),
+        nothing if nothing < (high - low) * 1e-6 => "0".to_owned(),
+        small if small < 0.01 => format!("{y:.1e}"),
         _ => format!("{y:.2}"),
     };
     chart

@@ -85,6 +85,20 @@ pub fn look(experiment: &Experiment, task: &dyn Task, places: &Places) -> Result
     Ok(())
 }
 
+/// What to say of parts of which one has fewer images than another: a copy that broke off, most likely.
+fn uneven(metric: &Metric, folders: &[Folder], found: &[&Counted]) -> Option<String> {
+    let images = |counted: &Counted| counted.samples + counted.left_out;
+    let (fewest, least) =
+        folders.iter().zip(found).map(|(folder, found)| (folder, images(found))).min_by_key(|(_, n)| *n)?;
+    let most = found.iter().map(|found| images(found)).max()?;
+    (least < most).then(|| {
+        format!(
+            "`{}` is measured on parts of unlike size: `{}` has {least} images, another one {most}; is something missing?",
+            metric.label, fewest.split
+        )
+    })
+}
+
 impl<B: Kernels> Model<'_, B> {
     /// What every metric on folders comes to; `None` inside `Ok` is an interruption.
     pub(super) fn on_folders(
@@ -118,6 +132,9 @@ impl<B: Kernels> Model<'_, B> {
             }
             let found: Vec<&Counted> =
                 folders.iter().filter_map(|folder| counted.get(&(folder.clone(), output))).collect();
+            if let Some(warning) = uneven(metric, &folders, &found) {
+                observer.event(Event::Warning(warning));
+            }
             let (value, parts) = way.value(&found.iter().map(|counted| counted.top1).collect::<Vec<_>>());
             let samples = found.iter().map(|counted| counted.samples).sum();
             let left_out = found.iter().map(|counted| counted.left_out).sum();
