@@ -138,7 +138,7 @@ fn check_kind(config: &Value, path: &Path, name: &str, sizes: &LlmSizes) -> Resu
             path,
             format!("is of a model whose rotary positions are scaled (`{}`), which is not computed here", shown(kind)),
         )
-        .help(format!("take its blocks without `rope`, as in the paper, or give a model without scaling")));
+        .help("take its blocks without `rope`, as in the paper, or give a model without scaling"));
     }
     let turned = config.get("partial_rotary_factor").and_then(Value::as_f64).filter(|part| *part != 1.0);
     if let (Some(_), Some(part)) = (sizes.theta, turned) {

@@ -135,7 +135,7 @@ impl Block<'_> {
         let pairs = pairs.flat_map(|(local, names)| names.iter().map(|name| ((*local).to_owned(), name.clone())));
         let map = NameMap { name: "the block's names".into(), pairs: pairs.collect() };
         let found = Try::of(&map, None, wanted, checkpoint, &[]);
-        if found.found == 0 && !wanted.is_empty() || wanted.len() == 1 && found.found < 1 {
+        if found.found == 0 && !wanted.is_empty() {
             return Err(self.absent(checkpoint, &locals, &candidates[0]));
         }
         if found.found == wanted.len() && !shapes {
