@@ -214,6 +214,13 @@ fn a_run_in_parts_is_resumed_in_parts_and_at_its_precision() {
     place.succeeds(&[&train[..], &parts, &["--name", "halves", "--steps", "5"]].concat());
     place.succeeds(&["train", "--resume", "runs/halves-1"]);
     assert_eq!(remains(&place.path("runs/whole-1")), remains(&place.path("runs/halves-1")));
+    // Each of the two does something: a batch norm sees a part each, and half precision rounds.
+    place.succeeds(&[&train[..], &["--name", "plain"]].concat());
+    place.succeeds(&[&train[..], &parts[..2], &["--name", "parts"]].concat());
+    place.succeeds(&[&train[..], &parts[2..], &["--name", "narrow"]].concat());
+    let [plain, parts, narrow] =
+        ["plain", "parts", "narrow"].map(|name| remains(&place.path(&format!("runs/{name}-1"))));
+    assert!(plain != parts && plain != narrow && parts != narrow);
 }
 
 #[test]

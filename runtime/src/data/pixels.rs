@@ -1,5 +1,7 @@
 //! A decoded image in memory.
 
+use image::{ExtendedColorType, ImageEncoder};
+
 /// An RGB image of 8 bits a channel: `data` is `[height, width, 3]`, row by row from the top left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
@@ -26,6 +28,16 @@ impl Pixels {
             }
         }
         Self { width, height, data }
+    }
+
+    /// The image as a PNG file.
+    pub fn png(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+        encoder
+            .write_image(&self.data, self.width as u32, self.height as u32, ExtendedColorType::Rgb8)
+            .expect("the buffer has the image's size, and memory does not refuse to be written");
+        bytes
     }
 
     /// The red, green and blue at column `x`, row `y`.

@@ -8,7 +8,6 @@ mod shapes;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::{ExtendedColorType, ImageEncoder};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -106,8 +105,7 @@ pub fn synth_images(dir: &Path, options: SynthImages) -> Result<Summary> {
     }
     jobs.par_iter().try_for_each(|(path, split, shape, i)| {
         let mut rng = draws::stream(options.seed, &format!("synth {split} {}", shape.name), 0, *i as u64);
-        let png = png(&draw(shape, options.size, &mut rng));
-        fs::write(path, png).map_err(|error| refused(dir, &error))
+        fs::write(path, draw(shape, options.size, &mut rng).png()).map_err(|error| refused(dir, &error))
     })?;
     // A struct of numbers has nothing that JSON cannot hold.
     let json = serde_json::to_vec_pretty(&marker).expect("a struct of numbers");
@@ -171,15 +169,6 @@ fn in_words(options: &SynthImages) -> String {
 
 fn refused(path: &Path, error: &std::io::Error) -> Failure {
     Failure::at(path, format!("images cannot be written there: {error}")).help("check the free space and your rights")
-}
-
-fn png(image: &Pixels) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
-    encoder
-        .write_image(&image.data, image.width as u32, image.height as u32, ExtendedColorType::Rgb8)
-        .expect("the buffer has the image's size, and memory does not refuse to be written");
-    bytes
 }
 
 /// One image of `shape`.

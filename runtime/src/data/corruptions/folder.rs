@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use image::{ExtendedColorType, ImageEncoder};
 use serde::{Deserialize, Serialize};
 
 use super::jpeg_compression::jpeg;
 use super::prepare::prepare;
 use super::{CORRUPTIONS, Corruption, Severity};
-use crate::data::{Damage, ImageSet, Pixels, draws};
+use crate::data::{Damage, ImageSet, draws};
 use crate::error::{Failure, Result};
 
 /// The quality of the JPEGs that corrupted images are kept in (make_imagenet_c.py).
@@ -198,7 +197,7 @@ impl Work<'_> {
             let mut rng = draws::stream(self.options.seed, &purpose, 0, 0);
             let corrupted = corruption.apply(&image, *severity, &mut rng);
             let path = folder.join(&file);
-            let bytes = if is_jpeg(&file) { jpeg(&corrupted, QUALITY) } else { png(&corrupted) };
+            let bytes = if is_jpeg(&file) { jpeg(&corrupted, QUALITY) } else { corrupted.png() };
             write(&path, &bytes).map_err(|error| refused(&path, &error))?;
             self.written.fetch_add(1, Ordering::Relaxed);
         }
@@ -293,13 +292,4 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 fn refused(path: &Path, error: &std::io::Error) -> Failure {
     Failure::at(path, format!("corrupted images cannot be written there: {error}"))
         .help("check the free space and your rights; the same command goes on where it stopped")
-}
-
-fn png(image: &Pixels) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
-    encoder
-        .write_image(&image.data, image.width as u32, image.height as u32, ExtendedColorType::Rgb8)
-        .expect("the buffer has the image's size, and memory does not refuse to be written");
-    bytes
 }
