@@ -11,6 +11,7 @@ mod check;
 mod completions;
 mod config;
 mod context;
+mod cut_short;
 mod data;
 mod device;
 mod eval;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
 
 fn run() -> Exit {
     memory::keep_large_buffers();
+    cut_short::tell();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {
