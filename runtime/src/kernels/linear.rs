@@ -2,20 +2,9 @@
 
 use burn_flex::FlexTensor;
 
-use super::buffer::{Mat, MatMut, elements, in_order, new_rows, new_rows_and_sum, product, tensor};
+use super::buffer::{Mat, MatMut, elements, in_order, new_rows, product, tensor};
 use super::half_weight::HalfWeight;
-use super::simd::wide;
-
-wide! {
-    /// Adds rows to `sums`.
-    fn add_rows(sums: &mut [f32], rows: &[f32]) {
-        for row in rows.chunks_exact(sums.len()) {
-            for (s, &x) in sums.iter_mut().zip(row) {
-                *s += x;
-            }
-        }
-    }
-}
+use super::sums::{add_rows, summed};
 
 /// Multiplications from which a product is spread over the cores.
 const PARALLEL: usize = 1 << 20;
@@ -121,14 +110,12 @@ pub(super) fn backward(
         spread(&mut dw, g.t(), x, false);
         tensor(dw, [g.cols, x.cols])
     });
-    let (rows, width) = (g.rows, g.cols);
+    let width = g.cols;
     let db = bias.then(|| {
         let grad = in_order(grad.clone());
-        let gs = elements(&grad);
-        let (_, db) = new_rows_and_sum(rows, 0, width, |first, count, _, sums| {
-            add_rows(sums, &gs[first * width..(first + count) * width]);
-        });
-        tensor(db, [width])
+        // In front of a batch norm it is zero, and is to stay so (docs/decisions.md).
+        let db = summed(elements(&grad), width, width, |_, gs, sums| add_rows(sums, gs));
+        tensor(db.into_iter().map(|x| x as f32).collect(), [width])
     });
     [dx, dw, db]
 }
