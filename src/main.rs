@@ -19,6 +19,7 @@ mod explain;
 mod fmt;
 mod generate;
 mod infer;
+mod inspect;
 mod interruption;
 mod locate;
 mod memory;
@@ -63,6 +64,7 @@ enum Command {
     Eval(eval::Args),
     Report(report::Args),
     Infer(infer::Args),
+    Inspect(inspect::Args),
     Generate(generate::Args),
     Data(data::Args),
     Weights(weights::Args),
@@ -104,6 +106,7 @@ fn run() -> Exit {
         Command::Eval(args) => eval::run(args, &context),
         Command::Report(args) => report::run(args, &context),
         Command::Infer(args) => infer::run(args, &context),
+        Command::Inspect(args) => inspect::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Data(args) => data::run(args, &context),
         Command::Weights(args) => weights::run(args, &context),

@@ -93,6 +93,8 @@ pub enum Outcome {
 struct Trained<B: Kernels> {
     index: usize,
     decay: bool,
+    /// What the optimizer's learning rate is multiplied by for it.
+    rate: f64,
     m: FloatTensor<B>,
     v: FloatTensor<B>,
     average: Option<FloatTensor<B>>,
@@ -202,6 +204,7 @@ fn fresh<B: Kernels>(plan: &Plan, recipe: &Recipe, tensors: Vec<FloatTensor<B>>,
             Trained {
                 index,
                 decay: !recipe::undecayed(&recipe.fields, parameter),
+                rate: recipe::rate(&recipe.fields, parameter),
                 m: zeros(),
                 v: zeros(),
                 average: keeps_average.then(|| tensors[index].clone()),
@@ -408,6 +411,13 @@ impl<B: Kernels> Run<'_, B> {
         for (trained, gradient) in state.trained.iter_mut().zip(found) {
             let Some(gradient) = gradient else { continue };
             let weight_decay = if trained.decay { self.optimizer.weight_decay } else { 0.0 };
+            let lr = match trained.rate {
+                1.0 => lr,
+                rate => {
+                    let base = self.optimizer.lr * rate;
+                    self.schedule.lr(base, state.epoch, state.step_in_epoch, self.steps_per_epoch)
+                }
+            };
             let settings = AdamW { lr, weight_decay, ..self.optimizer };
             let empty = || tensor::<B>(vec![0.0], &[1], &self.device);
             // Taken out rather than cloned: the only handle to a tensor lets the step work in place.
