@@ -248,8 +248,9 @@ def steps(out: Path):
         losses.append(loss.detach())
     cases |= {"losses": torch.stack(losses), "norms": torch.stack(norms)}
     for name, value in model.state_dict().items():
-        # With the biases in front of the norms, of which the running means are made.
-        if "running" in name or name.endswith("conv.0.bias") or name in ("cls_token", "cls_pos", "llama_dim_mapper1.weight"):
+        # With the biases that a norm behind them takes away, of which the running means are made.
+        kept = ("conv.0.bias", "first_conv.3.bias", "cls_token", "cls_pos", "llama_dim_mapper1.weight")
+        if "running" in name or name.endswith(kept):
             cases[f"after.{name}"] = value
     model.eval()
     cases["logits_after_3"] = model(points)
