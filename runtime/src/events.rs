@@ -59,7 +59,7 @@ pub enum Event {
         best: bool,
         /// Evaluation samples that could not be read and count for nothing.
         left_out: usize,
-        /// Training samples that could not be read so far, for which others stood in.
+        /// Training samples that could not be read since the run began or went on, for which others stood in.
         replaced: usize,
     },
 }

@@ -488,12 +488,12 @@ impl<B: Kernels> Run<'_, B> {
         self.looked_at(state, |model, observer, stop| model.on_split(observer, stop))
     }
 
-    /// Does something with the model as it is.
+    /// Does something with the model as it is. What it gives is worth something only where its weights stayed what they were.
     fn looked_at<T>(
         &mut self,
         state: &State<B>,
-        look: impl FnOnce(&Model<'_, B>, &mut dyn Observer, &dyn Fn() -> bool) -> T,
-    ) -> T {
+        look: impl FnOnce(&Model<'_, B>, &mut dyn Observer, &dyn Fn() -> bool) -> Result<T>,
+    ) -> Result<T> {
         let model = Model {
             network: &self.evaluating,
             parameters: &state.tensors,
@@ -503,7 +503,9 @@ impl<B: Kernels> Run<'_, B> {
             seeds: self.seeds,
             device: &self.device,
         };
-        look(&model, &mut *self.observer, self.stop)
+        let seen = look(&model, &mut *self.observer, self.stop)?;
+        mapped::unchanged(&self.mapped)?;
+        Ok(seen)
     }
 
     fn save(&mut self, state: &State<B>, slot: Slot) -> Result<()> {
