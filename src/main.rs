@@ -6,6 +6,7 @@
 //! 3. The subcommand's `run` does the work and gives an [`Exit`].
 
 mod ablate;
+mod bench;
 mod build;
 mod check;
 mod completions;
@@ -62,6 +63,7 @@ enum Command {
     Eval(eval::Args),
     Report(report::Args),
     Infer(infer::Args),
+    Bench(bench::Args),
     Generate(generate::Args),
     Data(data::Args),
     Weights(weights::Args),
@@ -102,6 +104,7 @@ fn run() -> Exit {
         Command::Eval(args) => eval::run(args, &context),
         Command::Report(args) => report::run(args, &context),
         Command::Infer(args) => infer::run(args, &context),
+        Command::Bench(args) => bench::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Data(args) => data::run(args, &context),
         Command::Weights(args) => weights::run(args, &context),

@@ -9,9 +9,9 @@ use golden_support::{Golden, read};
 use lmv_runtime::kernels::{AdamW, Kernels};
 use lmv_runtime::network::{tensor, values};
 use lmv_runtime::training::clip::clip;
-use lmv_runtime::training::engine::averaged;
 use lmv_runtime::training::mix::{CutBox, Mixing, one_hot_smoothed};
 use lmv_runtime::training::schedule::Schedule;
+use lmv_runtime::training::update::averaged;
 
 fn case(name: &str) -> Golden {
     read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/recipes.safetensors"), name)

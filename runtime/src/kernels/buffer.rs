@@ -170,6 +170,16 @@ fn update(x: FlexTensor, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> FlexTen
     tensor(out, x.layout().shape().clone())
 }
 
+/// The elements of `x` in memory of their own.
+pub(super) fn copied(x: FlexTensor) -> FlexTensor {
+    let x = in_order(x);
+    let xs = elements(&x);
+    tensor(
+        new_rows(xs.len(), 1, |first, out| out.copy_from_slice(&xs[first..first + out.len()])),
+        x.layout().shape().clone(),
+    )
+}
+
 /// Changes each element of `x` by `f`.
 pub(super) fn map(x: FlexTensor, f: fn(&mut [f32])) -> FlexTensor {
     update(x, |_, part| f(part))

@@ -1,0 +1,133 @@
+//! What a step does with its gradients: clip, AdamW, average.
+
+use std::collections::BTreeSet;
+
+use burn::tensor::TensorMetadata;
+use burn::tensor::ops::FloatTensor;
+use lmv_compiler::Recipe;
+use lmv_compiler::plan::Plan;
+
+use super::{clip, recipe};
+use crate::error::Result;
+use crate::kernels::{AdamW, Kernels};
+use crate::network::{tensor, values};
+
+/// A parameter that is trained: its place among the plan's tensors and the state of its optimizer.
+pub struct Trained<B: Kernels> {
+    /// Its index among the plan's tensors.
+    pub index: usize,
+    /// Whether weights decay.
+    pub decay: bool,
+    /// The average of its gradient.
+    pub m: FloatTensor<B>,
+    /// The average of its gradient squared.
+    pub v: FloatTensor<B>,
+    /// Its average over the steps, where the recipe keeps one.
+    pub average: Option<FloatTensor<B>>,
+}
+
+impl<B: Kernels> Trained<B> {
+    /// What a plan trains, before the first step: of what its outputs need.
+    pub fn all(plan: &Plan, recipe: &Recipe, tensors: &[FloatTensor<B>], device: &B::Device) -> Vec<Self> {
+        let needed = plan.needed_for(plan.outputs.iter().map(|port| port.stream));
+        let needed = plan.nodes.iter().zip(needed).filter(|(_, needed)| *needed).map(|(node, _)| node);
+        let used: BTreeSet<usize> = needed.flat_map(|node| &node.tensors).map(|(_, id)| id.0).collect();
+        let keeps_average = recipe::ema(&recipe.fields).is_some();
+        let trained = plan.trained().filter(|(index, _)| used.contains(index)).map(|(index, parameter)| {
+            let dims = tensors[index].shape().to_vec();
+            let zeros = || tensor::<B>(vec![0.0; dims.iter().product()], &dims, device);
+            Trained {
+                index,
+                decay: !recipe::undecayed(&recipe.fields, parameter),
+                m: zeros(),
+                v: zeros(),
+                average: keeps_average.then(|| tensors[index].clone()),
+            }
+        });
+        trained.collect()
+    }
+}
+
+/// How a recipe goes from gradients to parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    /// AdamW at the base learning rate.
+    pub optimizer: AdamW,
+    /// The largest norm of the gradient.
+    pub clip: Option<f64>,
+    /// How much of the average stays at a step.
+    pub ema: Option<f64>,
+}
+
+impl Update {
+    /// As a recipe says it.
+    ///
+    /// # Errors
+    /// A setting out of range.
+    pub fn of(recipe: &Recipe) -> Result<Self> {
+        Ok(Self {
+            optimizer: recipe::optimizer(&recipe.fields)?,
+            clip: recipe::clip(&recipe.fields),
+            ema: recipe::ema(&recipe.fields),
+        })
+    }
+
+    /// Takes a step: one gradient for each of `trained`, and `step` is 1 at the first.
+    ///
+    /// # Errors
+    /// A gradient that is not finite, where the recipe clips.
+    pub fn apply<B: Kernels>(
+        &self,
+        tensors: &mut [FloatTensor<B>],
+        trained: &mut [Trained<B>],
+        mut gradients: Vec<Option<FloatTensor<B>>>,
+        lr: f64,
+        step: u32,
+        device: &B::Device,
+    ) -> Result<()> {
+        if let Some(limit) = self.clip {
+            clip_to::<B>(&mut gradients, limit, device)?;
+        }
+        for (trained, gradient) in trained.iter_mut().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
+            let weight_decay = if trained.decay { self.optimizer.weight_decay } else { 0.0 };
+            let settings = AdamW { lr, weight_decay, ..self.optimizer };
+            let empty = || tensor::<B>(vec![0.0], &[1], device);
+            // Taken out rather than cloned: the only handle to a tensor lets the step work in place.
+            let parameter = std::mem::replace(&mut tensors[trained.index], empty());
+            let m = std::mem::replace(&mut trained.m, empty());
+            let v = std::mem::replace(&mut trained.v, empty());
+            let [parameter, m, v] = B::fused_adamw_step(parameter, gradient, m, v, step, settings);
+            if let (Some(decay), Some(average)) = (self.ema, trained.average.take()) {
+                trained.average = Some(averaged::<B>(average, parameter.clone(), decay));
+            }
+            tensors[trained.index] = parameter;
+            trained.m = m;
+            trained.v = v;
+        }
+        Ok(())
+    }
+}
+
+/// Scales the gradients so that their norm over all parameters is at most `limit`.
+fn clip_to<B: Kernels>(gradients: &mut [Option<FloatTensor<B>>], limit: f64, device: &B::Device) -> Result<()> {
+    let numbers: Vec<Vec<f32>> = gradients.iter().flatten().map(|gradient| values::<B>(gradient.clone())).collect();
+    let slices: Vec<&[f32]> = numbers.iter().map(Vec::as_slice).collect();
+    let clipped = clip::clip(&slices, limit)?;
+    if clipped.factor < 1.0 {
+        for gradient in gradients.iter_mut().flatten() {
+            let dims = gradient.shape().to_vec();
+            let factor = tensor::<B>(vec![clipped.factor], &vec![1; dims.len()], device);
+            *gradient = B::float_mul(gradient.clone(), factor);
+        }
+    }
+    Ok(())
+}
+
+/// decay · average + (1 - decay) · parameter (timm's ModelEma, paper.md §3.3).
+pub fn averaged<B: Kernels>(average: FloatTensor<B>, parameter: FloatTensor<B>, decay: f64) -> FloatTensor<B> {
+    B::float_add(
+        B::float_mul_scalar(average, burn::tensor::Scalar::from(decay)),
+        B::float_mul_scalar(parameter, burn::tensor::Scalar::from(1.0 - decay)),
+    )
+}
