@@ -27,6 +27,7 @@ mod progress;
 mod proof;
 mod report;
 mod rewrite;
+mod room;
 mod scores;
 mod show;
 mod spec;

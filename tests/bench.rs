@@ -135,3 +135,51 @@ fn a_model_of_lengths_that_vary_needs_no_recipe() {
         assert!(page.contains(said), "`{said}` in: {page}");
     }
 }
+
+/// What `lmvc show` reckons is within 15 % of what a step was measured to take: a model whose streams are most of it, and
+/// one whose weights are.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_of_a_step_is_known_before_it_runs() {
+    let spec = "model = vit(image = 64, patch = 4, d = 96, depth = 4, heads = 2) >> head
+data  = shapes(image = 64, classes = 4, train = 64, val = 4)
+train = one_cycle
+variant wide {
+  llm large = llama(dim = 1024, heads = 8, ffn = 2816, layers = 1)
+  model = vit(image = 64, patch = 16, d = 96, depth = 1, heads = 2)
+       >> linear(96, 1024) >> random(trainable(large.layer[0])) >> linear(1024, 96) >> head
+}
+";
+    let place = Place::new(spec);
+    for (variant, batch) in [(&[][..], "24"), (&["--variant", "wide"], "8")] {
+        let arguments = [&["a.lmv", "--only", "train", "--json", "--repeats", "1", "--batch", batch], variant].concat();
+        let output = lmvc(&place, &arguments);
+        let object: Value = serde_json::from_slice(&output.stdout).expect("one object");
+        let measured = object["parts"][0]["peak_bytes"].as_f64().expect("Linux tells");
+        let mut show = Command::cargo_bin("lmvc").expect("the binary of this package");
+        show.current_dir(place.folder.path())
+            .args(["show", "a.lmv", "--format", "json", "--batch", batch])
+            .args(variant);
+        let shown: Value = serde_json::from_slice(&show.output().expect("lmvc starts").stdout).expect("JSON");
+        let reckoned = shown["memory"]["peak"].as_f64().expect("reckoned");
+        assert!((reckoned / measured - 1.0).abs() < 0.15, "{variant:?}: {reckoned} reckoned, {measured} measured");
+    }
+}
+
+#[test]
+fn what_surely_has_no_room_is_told_before_it_begins() {
+    let place = Place::new(SPEC);
+    let mut train = Command::cargo_bin("lmvc").expect("the binary of this package");
+    train.current_dir(place.folder.path()).args(["train", "a.lmv", "--device", "cpu", "--batch", "1000000000"]);
+    let output = train.output().expect("lmvc starts");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    if cfg!(target_os = "linux") {
+        assert_eq!(output.status.code(), Some(3), "{message}");
+        for said in
+            ["error: a step of training holds ", " are free", "`--micro-batch ", "`--batch ", "or end other programs"]
+        {
+            assert!(message.contains(said), "`{said}` in: {message}");
+        }
+        assert!(!place.path("runs").exists(), "no folder says that a run began");
+    }
+}

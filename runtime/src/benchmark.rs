@@ -35,7 +35,7 @@ use crate::tasks::{self, Opening, Task};
 use crate::training::recipe;
 use crate::training::seeds::Seeds;
 use crate::training::step::Step;
-use crate::training::update::{Trained, Update};
+use crate::training::update::{At, Trained, Update};
 
 /// Runs of a part before those that count: the first one asks for memory, and fills caches.
 pub const WARM_UP: usize = 2;
@@ -399,7 +399,8 @@ impl Benchmark<'_> {
             number += 1;
             // A rate that leaves the model about where it is, however many steps are taken.
             let lr = update.optimizer.lr.min(1e-6);
-            update.apply(tensors, &mut trained, stepped.gradients, lr, number as u32, device)?;
+            let at = At { lr, step: number as u32, plan };
+            update.apply(tensors, &mut trained, stepped.gradients, at, device)?;
             B::sync(device).map_err(|error| Failure::new(format!("the device failed: {error:?}")))
         })
     }

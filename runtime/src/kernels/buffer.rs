@@ -156,7 +156,7 @@ fn in_place(data: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
 }
 
 /// Changes the elements of `x`, in its buffer where nobody else holds it, else in a copy.
-fn update(x: FlexTensor, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> FlexTensor {
+pub(super) fn update(x: FlexTensor, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> FlexTensor {
     let mut x = in_order(x);
     if let Some(data) = unshared(&mut x) {
         in_place(data, f);

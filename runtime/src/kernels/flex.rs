@@ -6,7 +6,8 @@ use burn_flex::Flex;
 use super::buffer::{all_f32, copied};
 use super::half_weight::HalfWeight;
 use super::{
-    AdamW, Heads, Kernels, adamw, attention, cross_entropy, gelu, layer_norm, linear, plain, rms_norm, silu_mul,
+    AdamW, Heads, Kernels, adamw, attention, average, cross_entropy, gelu, layer_norm, linear, plain, rms_norm,
+    silu_mul,
 };
 
 type T = FloatTensor<Flex>;
@@ -139,6 +140,26 @@ impl Kernels for Flex {
             return plain::adamw_step::<Self>([param, grad, m, v], step, settings);
         }
         adamw::step(param, grad, m, v, step, settings)
+    }
+
+    fn fused_norm(tensors: Vec<T>) -> f64 {
+        if !all_f32(&tensors) {
+            let widened = tensors.into_iter().map(|t| Self::float_cast(t, burn::tensor::FloatDType::F32));
+            return average::norm(widened.collect());
+        }
+        average::norm(tensors)
+    }
+
+    fn fused_scale(t: T, by: f32) -> T {
+        if all_f32([&t]) { average::scale(t, by) } else { Self::float_mul_scalar(t, by.into()) }
+    }
+
+    fn fused_average(average: T, t: T, decay: f64) -> T {
+        if !all_f32([&average, &t]) {
+            let kept = Self::float_mul_scalar(average, decay.into());
+            return Self::float_add(kept, Self::float_mul_scalar(t, (1.0 - decay).into()));
+        }
+        average::average(average, t, decay)
     }
 
     fn fused_copy(t: T) -> T {

@@ -14,6 +14,7 @@ use burn::tensor::{Bool, FloatDType, Tensor, TensorPrimitive};
 mod adamw;
 mod attention;
 mod autodiff;
+mod average;
 mod bf16;
 mod buffer;
 mod cross_entropy;
@@ -260,6 +261,23 @@ pub trait Kernels: Backend {
         settings: AdamW,
     ) -> [FloatTensor<Self>; 3] {
         plain::adamw_step::<Self>([param, grad, m, v], step, settings)
+    }
+
+    /// The L2 norm over all values of all tensors. One number comes from the device.
+    fn fused_norm(tensors: Vec<FloatTensor<Self>>) -> f64 {
+        let sums = tensors.into_iter().map(|t| Self::float_sum(Self::float_mul(t.clone(), t)));
+        let sum = sums.reduce(Self::float_add);
+        sum.map_or(0.0, |sum| f64::from(crate::network::values::<Self>(sum)[0])).sqrt()
+    }
+
+    /// Every value times `by`.
+    fn fused_scale(t: FloatTensor<Self>, by: f32) -> FloatTensor<Self> {
+        Self::float_mul_scalar(t, by.into())
+    }
+
+    /// decay · average + (1 − decay) · t, of two tensors of one shape.
+    fn fused_average(average: FloatTensor<Self>, t: FloatTensor<Self>, decay: f64) -> FloatTensor<Self> {
+        Self::float_add(Self::float_mul_scalar(average, decay.into()), Self::float_mul_scalar(t, (1.0 - decay).into()))
     }
 
     /// A copy in memory of its own, as fast as the device makes one.

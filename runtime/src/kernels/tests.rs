@@ -514,6 +514,25 @@ fn adamw_agrees_and_works_in_place() {
 
 /// Two steps of `torch.optim.AdamW([p], lr=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.5)`, in double precision.
 #[test]
+fn the_norm_scaling_and_the_average_are_those_of_plain_numbers() {
+    for n in [1, 33, 20_000] {
+        for inputs in layouts(vec![p([n, 2], 1), p([n, 2], 2)]) {
+            let [a, b] = [0, 1].map(|i| raw_values(&inputs[i]));
+            let squares: f64 = a.iter().chain(&b).map(|&x| f64::from(x) * f64::from(x)).sum();
+            let norm = Flex::fused_norm(inputs.clone());
+            assert!((norm - squares.sqrt()).abs() < 1e-9 * norm, "{norm} for {squares}");
+            let scaled: Vec<f32> = a.iter().map(|x| x * 0.25).collect();
+            assert_eq!(raw_values(&Flex::fused_scale(inputs[0].clone(), 0.25)), scaled);
+            let blend: Vec<f32> = a.iter().zip(&b).map(|(x, y)| x * 0.75 + y * 0.25).collect();
+            let found = Flex::fused_average(inputs[0].clone(), inputs[1].clone(), 0.75);
+            assert_near(&raw_values(&found), &blend, 1e-6, "average");
+            assert_eq!(raw_values(&inputs[0]), a, "what somebody else holds stays");
+        }
+    }
+    assert_eq!(Flex::fused_norm(Vec::new()), 0.0);
+}
+
+#[test]
 fn adamw_follows_its_definition() {
     let settings = AdamW { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.5 };
     let one = |x: f32| Tensor::<Flex, 1>::from_data([x], &DEVICE);

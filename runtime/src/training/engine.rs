@@ -23,7 +23,7 @@ use super::schedule::Schedule;
 use super::seeds::Seeds;
 use super::step::{Step, Stepped};
 use super::tensor_file::Tensor;
-use super::update::{Trained, Update};
+use super::update::{At, Trained, Update};
 use super::{recipe, step};
 use crate::device::Work;
 use crate::error::{Failure, Result};
@@ -367,9 +367,10 @@ impl<B: Kernels> Run<'_, B> {
         // A step number beyond u32 would take centuries.
         let taken = state.global_step + 1 - state.scale.map_or(0, |scale| scale.left_out);
         let number = u32::try_from(taken).unwrap_or(u32::MAX);
-        self.update.apply(&mut state.tensors, &mut state.trained, found, lr, number, &self.device).map_err(
-            |failure| failure.note(format!("at epoch {}, step {}", state.epoch + 1, state.step_in_epoch + 1)),
-        )?;
+        let at = At { lr, step: number, plan: self.network.plan() };
+        self.update.apply(&mut state.tensors, &mut state.trained, found, at, &self.device).map_err(|failure| {
+            failure.note(format!("at epoch {}, step {}", state.epoch + 1, state.step_in_epoch + 1))
+        })?;
         Ok((samples, value, lr))
     }
 

@@ -59,6 +59,17 @@ pub struct Update {
     pub ema: Option<f64>,
 }
 
+/// Where in a run a step is.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// The learning rate.
+    pub lr: f64,
+    /// The number of the step, 1 at the first.
+    pub step: u32,
+    /// The plan that is trained, for names.
+    pub plan: &'a Plan,
+}
+
 impl Update {
     /// As a recipe says it.
     ///
@@ -72,7 +83,7 @@ impl Update {
         })
     }
 
-    /// Takes a step: one gradient for each of `trained`, and `step` is 1 at the first.
+    /// Takes a step: one gradient for each of `trained`.
     ///
     /// # Errors
     /// A gradient that is not finite, where the recipe clips.
@@ -81,12 +92,13 @@ impl Update {
         tensors: &mut [FloatTensor<B>],
         trained: &mut [Trained<B>],
         mut gradients: Vec<Option<FloatTensor<B>>>,
-        lr: f64,
-        step: u32,
+        at: At<'_>,
         device: &B::Device,
     ) -> Result<()> {
+        let At { lr, step, plan } = at;
+        let path = |tensor: usize| plan.tensors[tensor].path.clone();
         if let Some(limit) = self.clip {
-            clip_to::<B>(&mut gradients, limit, device)?;
+            clip_to::<B>(&mut gradients, limit, &|index| path(trained[index].index))?;
         }
         for (trained, gradient) in trained.iter_mut().zip(gradients) {
             let Some(gradient) = gradient else { continue };
@@ -99,7 +111,7 @@ impl Update {
             let v = std::mem::replace(&mut trained.v, empty());
             let [parameter, m, v] = B::fused_adamw_step(parameter, gradient, m, v, step, settings);
             if let (Some(decay), Some(average)) = (self.ema, trained.average.take()) {
-                trained.average = Some(averaged::<B>(average, parameter.clone(), decay));
+                trained.average = Some(B::fused_average(average, parameter.clone(), decay));
             }
             tensors[trained.index] = parameter;
             trained.m = m;
@@ -110,24 +122,26 @@ impl Update {
 }
 
 /// Scales the gradients so that their norm over all parameters is at most `limit`.
-fn clip_to<B: Kernels>(gradients: &mut [Option<FloatTensor<B>>], limit: f64, device: &B::Device) -> Result<()> {
-    let numbers: Vec<Vec<f32>> = gradients.iter().flatten().map(|gradient| values::<B>(gradient.clone())).collect();
-    let slices: Vec<&[f32]> = numbers.iter().map(Vec::as_slice).collect();
-    let clipped = clip::clip(&slices, limit)?;
+fn clip_to<B: Kernels>(
+    gradients: &mut [Option<FloatTensor<B>>],
+    limit: f64,
+    first: &dyn Fn(usize) -> String,
+) -> Result<()> {
+    let norm = B::fused_norm(gradients.iter().flatten().cloned().collect());
+    let clipped = clip::clip(norm, limit).map_err(|failure| {
+        let broken = gradients.iter().position(|gradient| {
+            let numbers = gradient.iter().flat_map(|gradient| values::<B>(gradient.clone()));
+            numbers.into_iter().any(|value| !value.is_finite())
+        });
+        match broken {
+            Some(index) => failure.note(format!("the first gradient with such a value is that of `{}`", first(index))),
+            None => failure,
+        }
+    })?;
     if clipped.factor < 1.0 {
-        for gradient in gradients.iter_mut().flatten() {
-            let dims = gradient.shape().to_vec();
-            let factor = tensor::<B>(vec![clipped.factor], &vec![1; dims.len()], device);
-            *gradient = B::float_mul(gradient.clone(), factor);
+        for gradient in gradients.iter_mut() {
+            *gradient = gradient.take().map(|gradient| B::fused_scale(gradient, clipped.factor));
         }
     }
     Ok(())
-}
-
-/// decay · average + (1 - decay) · parameter (timm's ModelEma, paper.md §3.3).
-pub fn averaged<B: Kernels>(average: FloatTensor<B>, parameter: FloatTensor<B>, decay: f64) -> FloatTensor<B> {
-    B::float_add(
-        B::float_mul_scalar(average, burn::tensor::Scalar::from(decay)),
-        B::float_mul_scalar(parameter, burn::tensor::Scalar::from(1.0 - decay)),
-    )
 }
