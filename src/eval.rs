@@ -87,6 +87,16 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         return Err(context.wrong_command(&message.help("leave `--keep` out, or name the folder of a run")));
     }
     let keep = args.keep.then_some(args.checkpoint.as_path());
+    if let Some(run) = keep {
+        let lock = lock::Lock::read(run).map_err(|failure| context.failed(&failure))?;
+        if spec.compiled.folder().first().is_none_or(|(_, text)| lock::hash(text.as_bytes()) != lock.spec) {
+            let text = format!(
+                "what is kept in {} is measured by another text of its spec than it was made of",
+                run.display()
+            );
+            context.tell(&Message::warning(text).about(args.spec.display().to_string()));
+        }
+    }
     let job = Job {
         spec: &spec,
         checkpoint: Trained { path: &args.checkpoint, average: args.ema },

@@ -36,10 +36,17 @@ pub fn run(args: &Args, context: &Context) -> Exit {
         return context.print(&listed(module, color)).into();
     }
     let named: Vec<&Entry> = entries().iter().filter(|entry| entry.name == what || entry.path() == what).collect();
-    match named.as_slice() {
-        [] => context.wrong_command(&unknown(what)),
-        [only] => context.print(&declared(only, color)).into(),
-        several => {
+    match (named.as_slice(), vocabulary::recipe_field(what)) {
+        ([], None) => context.wrong_command(&unknown(what)),
+        ([], Some(field)) => {
+            context.print(&format!("{}\n\n{}\n", Paint::Strong.on(field.word, color), field.text)).into()
+        }
+        ([only], field) => {
+            let also =
+                field.map(|field| format!("\nRecipes have a field of this name: `lmvc explain {}`.\n", field.word));
+            context.print(&(declared(only, color) + &also.unwrap_or_default())).into()
+        }
+        (several, _) => {
             let mut text = format!("{} modules of the library have a `{what}`:\n\n", several.len());
             for entry in several {
                 text += &format!("{}\n", in_one_line(entry, color));

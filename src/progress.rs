@@ -157,7 +157,7 @@ impl Progress {
         self.bar = Some(bar);
     }
 
-    fn epoch(&mut self, index: u64, loss: f64, metrics: &[Score], best: bool, left_out: usize) {
+    fn epoch(&mut self, index: u64, loss: f64, metrics: &[Score], best: bool, damaged: (usize, usize)) {
         self.finish();
         self.evaluating = false;
         self.epoch = None;
@@ -169,8 +169,12 @@ impl Progress {
         if best {
             line += &format!("  {}", Paint::Trained.on("best", self.context.stderr_color));
         }
+        let (left_out, replaced) = damaged;
         if left_out > 0 {
             line += &format!("  {left_out} damaged left out");
+        }
+        if replaced > 0 {
+            line += &format!("  {replaced} damaged replaced in training");
         }
         let (since, before) = self.began;
         let (done, left) = ((index + 1) as f64 - before, self.epochs.saturating_sub(index + 1));
@@ -215,13 +219,13 @@ impl Observer for Progress {
                 self.folder.get_or_insert_with(|| what.to_owned());
                 self.evaluated(done, total);
             }
-            Event::Epoch { epoch, loss, metrics, best, left_out } => {
-                self.epoch(epoch, loss, &metrics, best, left_out);
+            Event::Epoch { epoch, loss, metrics, best, left_out, replaced } => {
+                self.epoch(epoch, loss, &metrics, best, (left_out, replaced));
                 self.context.event(
                     "epoch",
                     json!({
                         "epoch": epoch + 1, "train_loss": loss, "metrics": by_name(&metrics), "best": best,
-                        "left_out": left_out,
+                        "left_out": left_out, "replaced": replaced,
                     }),
                 );
             }
@@ -287,11 +291,12 @@ mod tests {
             metrics: vec![Score::new("top1", 45.2, Reading::Percent)],
             best: true,
             left_out: 3,
+            replaced: 1,
         });
         insta::assert_snapshot!(String::from_utf8_lossy(&paper.0.borrow()), @"
         going on from epoch 2, step 1
         warning: one image is damaged
-        epoch 2/2  loss 2.0000  top1 45.20 %  best  3 damaged left out
+        epoch 2/2  loss 2.0000  top1 45.20 %  best  3 damaged left out  1 damaged replaced in training
         ");
     }
 }

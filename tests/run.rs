@@ -286,10 +286,10 @@ fn damaged_pictures_are_named_and_the_run_goes_on() {
     let said = place.succeeds(&["train", "a.lmv", "--path", "mine=mine"]);
     assert!(said.contains("notes.jpg") && said.contains("cut.jpg"), "{said}");
     assert!(!said.contains("grey.jpg") && !said.contains("left out"), "{said}");
-    assert!(
-        metrics(&place.path("runs/a-1"), "epoch")[0].get("val_left_out").is_none(),
-        "what is damaged is for training"
-    );
+    assert!(said.contains("2 damaged replaced in training"), "{said}");
+    let epoch = &metrics(&place.path("runs/a-1"), "epoch")[0];
+    assert_eq!(epoch["train_replaced"], 2);
+    assert!(epoch.get("val_left_out").is_none(), "what is damaged is for training");
 }
 
 #[test]
@@ -332,6 +332,51 @@ fn grey_and_cmyk_pictures_are_as_good_as_others() {
     assert_eq!(metrics(&place.path("runs/a-1"), "step").len(), 3);
     let said = place.succeeds(&["eval", "a.lmv", "--checkpoint", "runs/a-1", "--path", "mine=mine"]);
     assert!(!said.contains("warning") && !said.contains("left out"), "{said}");
+}
+
+#[test]
+fn the_papers_recipe_takes_pictures_of_every_kind_and_size() {
+    let spec = "model = vit(image = 16, patch = 8, d = 16, depth = 2, heads = 2, drop_path = 0.1) >> head
+data  = image_folder(root = path(\"mine\"), image = 16, classes = 2)
+train = deit(epochs = 2, warmup = 1, batch = 8, resized = 18)
+eval  = [top1, top5]
+";
+    let place = Place::new(spec);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/tests/golden/images");
+    let kinds: Vec<PathBuf> = contents(&golden)
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| {
+            path.extension().is_some_and(|kind| ["jpg", "png", "bmp", "webp"].iter().any(|one| kind == *one))
+        })
+        .collect();
+    assert!(kinds.len() > 8, "{kinds:?}");
+    for split in ["train", "val"] {
+        for class in ["a", "b"] {
+            std::fs::create_dir_all(place.path(&format!("mine/{split}/{class}"))).expect("a folder");
+            for kind in &kinds {
+                let name = kind.file_name().expect("a name").to_string_lossy().into_owned();
+                std::fs::copy(kind, place.path(&format!("mine/{split}/{class}/{name}"))).expect("a copy");
+            }
+            for (number, (width, height)) in [(1, 300), (200, 3), (5, 5), (641, 427)].into_iter().enumerate() {
+                let picture =
+                    image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, (x * y) as u8]));
+                picture.save(place.path(&format!("mine/{split}/{class}/{number}.png"))).expect("a picture");
+            }
+        }
+    }
+    let said = place.succeeds(&["train", "a.lmv", "--path", "mine=mine"]);
+    assert!(!said.contains("warning") && !said.contains("damaged"), "{said}");
+    // Repeated augmentation leaves an epoch as long as it is: every picture counts once.
+    let pictures = 2 * (kinds.len() + 4);
+    let steps = metrics(&place.path("runs/a-1"), "step");
+    assert_eq!(steps.len(), 2 * (pictures / 8));
+    assert!(steps.iter().all(|step| step["loss"].as_f64().is_some_and(|loss| loss > 0.0 && loss < 5.0)), "{steps:?}");
+    let average =
+        place.succeeds(&["eval", "a.lmv", "--checkpoint", "runs/a-1", "--path", "mine=mine", "--ema", "--keep"]);
+    assert!(average.contains("top1") && average.contains("top5"), "{average}");
+    let page = std::fs::read_to_string(place.path("runs/a-1/evaluation/scores.json")).expect("scores");
+    assert!(page.contains("\"average\": true"), "{page}");
 }
 
 #[test]

@@ -367,7 +367,10 @@ fn a_lock_knows_the_tensors_that_a_spec_takes() {
     assert_eq!(lock.matches("layer.1.").count(), 9, "{lock}");
     holds(&lock, &["\"layer.1.attention.wq.weight\": \"F32 [8, 8] ", "\"llama7b\": {"]);
     assert!(!lock.contains(&*place.folder.path().to_string_lossy()), "a lock has no places: {lock}");
-    assert_eq!(place.listed(&[], &[])["locked"].as_object().map(serde_json::Map::len), Some(9));
+    let listed = place.listed(&[], &[]);
+    assert_eq!(listed["locked"].as_object().map(serde_json::Map::len), Some(9));
+    assert_eq!(listed["locked"], listed["hashes"]);
+    holds(&place.ends(0, &["weights", "list", "a.lmv"]), &["as it is, in a.lock"]);
     holds(&place.ends(0, &["weights", "verify", "a.lmv"]), &["llama7b: 9 tensors as a.lock has them"]);
     // The same tensors in a file of another shape have the same hashes; so has a file whose other blocks changed.
     let mut other = blocks(0..3);
@@ -378,6 +381,7 @@ fn a_lock_knows_the_tensors_that_a_spec_takes() {
     change(&file, &other, "model.layers.2.mlp.up_proj.weight");
     place.ends(0, &["weights", "verify", "a.lmv"]);
     change(&file, &other, "model.layers.1.mlp.up_proj.weight");
+    holds(&place.ends(0, &["weights", "list", "a.lmv"]), &["otherwise, in a.lock: `lmvc weights verify`"]);
     let text = place.ends(3, &["weights", "verify", "a.lmv"]);
     holds(
         &text,

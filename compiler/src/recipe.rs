@@ -32,6 +32,7 @@ pub struct Recipe {
 }
 
 /// What a recipe may name, and the kind of part that each takes (`number`, `count` and `flag` are plain values, `[]` is a list of parts).
+/// Each has its paragraph in `docs/words.md`.
 const RECIPE_FIELDS: [(&str, &str); 13] = [
     ("loss", "loss"),
     ("optimizer", "optimizer"),

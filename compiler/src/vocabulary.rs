@@ -20,6 +20,11 @@ pub fn words() -> impl Iterator<Item = Word> {
     })
 }
 
+/// The field of recipes of this name, if there is one.
+pub fn recipe_field(name: &str) -> Option<Word> {
+    words().find(|known| known.word.strip_prefix("train.") == Some(name))
+}
+
 /// The word, if it is one. A length that varies, `S?`, is explained as `T?` is, and `class(n)` as `class`.
 pub fn find(word: &str) -> Option<Word> {
     let bare = word.split('(').next().unwrap_or(word);

@@ -87,7 +87,8 @@ impl Work for Evaluation<'_> {
         measured.scores.extend(model.elsewhere(self.observer, &never)?.unwrap_or_default());
         in_order(&mut measured.scores, self.experiment);
         if let Some(run) = self.keep {
-            Kept::new(&measured, self.experiment, &*task, None).write(run, &*task)?;
+            let kept = Kept::new(&measured, self.experiment, &*task, None);
+            Kept { average: self.checkpoint.average, ..kept }.write(run, &*task)?;
         }
         Ok(measured)
     }

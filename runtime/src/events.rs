@@ -68,6 +68,8 @@ pub enum Event {
         best: bool,
         /// Evaluation samples that could not be read and count for nothing.
         left_out: usize,
+        /// Training samples that could not be read so far, for which others stood in.
+        replaced: usize,
     },
 }
 

@@ -15,6 +15,9 @@ use crate::context::{Context, Exit, MessageFormat, Paint};
 use crate::spec;
 use crate::units::{bytes, counted};
 
+/// Tensors by our names, each as a lock has it: `F16 [8, 8] HASH`.
+type Lines = BTreeMap<String, String>;
+
 /// What is known of the weights of one name.
 struct Row<'a> {
     used: Use<'a>,
@@ -22,7 +25,7 @@ struct Row<'a> {
     source: Option<(PathBuf, Source)>,
     found: Result<Found, Failure>,
     /// What the lock has of them.
-    locked: Option<BTreeMap<String, String>>,
+    locked: Option<Lines>,
     /// Whether they are part of the program.
     built_in: bool,
 }
@@ -30,6 +33,7 @@ struct Row<'a> {
 /// Weights that are there and fit.
 struct Found {
     tensors: Vec<UsedTensor>,
+    hashes: Lines,
     size: u64,
     files_gone: usize,
 }
@@ -73,7 +77,10 @@ fn find(used: &Use<'_>, places: &Places) -> Result<Found, Failure> {
         true => (0, 0),
         false => on_disk(&checkpoint),
     };
-    Ok(Found { tensors: used.tensors(&checkpoint)?, size, files_gone })
+    let mut proof = Proof::of_lmvc(env!("CARGO_PKG_VERSION"));
+    proof.add_weights(used, &checkpoint)?;
+    let hashes = proof.weights.remove(used.weights).unwrap_or_default();
+    Ok(Found { tensors: used.tensors(&checkpoint)?, hashes, size, files_gone })
 }
 
 fn paragraph(row: &Row<'_>, lock: &str, context: &Context) -> String {
@@ -112,24 +119,28 @@ fn paragraph(row: &Row<'_>, lock: &str, context: &Context) -> String {
             failure.help.iter().for_each(|help| line("help", help));
         }
     }
+    let found = row.found.as_ref().ok().map(|found| &found.hashes);
     line(
         "locked",
-        &match &row.locked {
-            Some(tensors) => format!("{lock} has the hashes of {}", counted(tensors.len(), "tensor", "tensors")),
-            None => "no".into(),
+        &match (&row.locked, found) {
+            (None, _) => "no".into(),
+            (Some(locked), Some(found)) if locked == found => format!("as it is, in {lock}"),
+            (Some(_), Some(_)) => format!("otherwise, in {lock}: `lmvc weights verify` says what differs"),
+            (Some(locked), None) => format!("{lock} has the hashes of {}", counted(locked.len(), "tensor", "tensors")),
         },
     );
-    for tensor in row.locked.iter().flatten().take(HASHES) {
-        line("", &format!("{}  {}", tensor.0, short(tensor.1)));
+    let hashes = found.or(row.locked.as_ref());
+    for (at, (name, hash)) in hashes.into_iter().flatten().take(HASHES).enumerate() {
+        line(if at == 0 { "hashes" } else { "" }, &format!("{name}  {}", short(hash)));
     }
-    let more = row.locked.as_ref().map_or(0, BTreeMap::len).saturating_sub(HASHES);
+    let more = hashes.map_or(0, BTreeMap::len).saturating_sub(HASHES);
     if more > 0 {
         line("", &format!("and {more} more"));
     }
     text
 }
 
-/// How many hashes of a lock are shown.
+/// How many hashes are shown.
 const HASHES: usize = 16;
 
 /// A line of a lock, `F16 [8, 8] HASH`, with as much of the hash as tells two apart.
@@ -160,6 +171,7 @@ fn object(row: &Row<'_>) -> Value {
         "bytes_on_disk": found.map(|found| found.size),
         "files_missing": found.map(|found| found.files_gone),
         "wrong": row.found.as_ref().err().map(|failure| failure.to_string()),
+        "hashes": found.map(|found| &found.hashes),
         "locked": row.locked,
     })
 }

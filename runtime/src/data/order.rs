@@ -22,9 +22,14 @@ pub fn shuffled(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
 ///
 /// The reference leaves nothing of a set of fewer than 256; here such a set keeps `n` positions.
 pub fn repeated(n: usize, repeats: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    in_a_row(&shuffled(n, seed, epoch), repeats)
+}
+
+/// [`repeated`] of a permutation.
+fn in_a_row(permutation: &[usize], repeats: usize) -> Vec<usize> {
+    let n = permutation.len();
     let length = if n < 256 { n } else { n / 256 * 256 };
-    let repeats = repeats.max(1);
-    shuffled(n, seed, epoch).into_iter().flat_map(|index| std::iter::repeat_n(index, repeats)).take(length).collect()
+    permutation.iter().flat_map(|&index| std::iter::repeat_n(index, repeats.max(1))).take(length).collect()
 }
 
 #[cfg(test)]
@@ -47,6 +52,23 @@ mod tests {
     fn the_first_shuffle_stays_what_it_was() {
         // A resumed run must see the order it began with, also after an update of the crates underneath.
         assert_eq!(shuffled(8, 0, 0), [3, 1, 2, 6, 4, 7, 0, 5]);
+    }
+
+    #[test]
+    fn the_order_of_a_permutation_is_timms() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            repeats: usize,
+            permutation: Vec<usize>,
+            order: Vec<usize>,
+        }
+        // Written by runtime/tests/golden/sampler.py.
+        let cases: Vec<Case> =
+            serde_json::from_str(include_str!("../../tests/golden/sampler.json")).expect("the script's file");
+        assert_eq!(cases.len(), 5);
+        for Case { repeats, permutation, order } in cases {
+            assert_eq!(in_a_row(&permutation, repeats), order, "{} times {repeats}", permutation.len());
+        }
     }
 
     #[test]

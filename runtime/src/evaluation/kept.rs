@@ -74,6 +74,9 @@ pub struct Wrong {
 pub struct Kept {
     /// The epoch after which it was measured, from 1; none for the checkpoint that `lmvc eval` was given.
     pub epoch: Option<u64>,
+    /// Whether it is of the averaged weights.
+    #[serde(default)]
+    pub average: bool,
     /// The metrics, in the order of `eval`, then the loss.
     pub scores: Vec<KeptScore>,
     /// The samples of the evaluation split.
@@ -109,6 +112,7 @@ impl Kept {
         });
         Self {
             epoch,
+            average: false,
             scores: scores.collect(),
             samples: measured.samples,
             left_out: measured.left_out,

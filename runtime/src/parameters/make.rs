@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use burn::tensor::TensorData;
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::graph::Parameter;
 use lmv_compiler::plan::{Plan, TensorId, Value};
@@ -53,11 +54,20 @@ pub fn make<B: Kernels, N: Into<Numbers>>(
                 Value::Parameter(id) => held.parameter(id.0, &free),
                 value => held.worth(value, &free).into(),
             };
-            made[index] = Some(B::float_from_data(numbers.into_data(&dims), device));
+            made[index] = Some(B::float_from_data(data(numbers, &dims), device));
         }
         held.0.retain(|id, _| waiting[*id] > 0);
     }
     Ok(made.into_iter().flatten().collect())
+}
+
+/// Numbers as Burn takes them, in the type that they have.
+fn data(numbers: Numbers, dims: &[usize]) -> TensorData {
+    match numbers {
+        Numbers::F32(numbers) => TensorData::new(numbers, dims),
+        Numbers::F16(numbers) => TensorData::new(numbers, dims),
+        Numbers::BF16(numbers) => TensorData::new(numbers, dims),
+    }
 }
 
 /// Parameters that are still needed, by their ids.

@@ -34,6 +34,10 @@ pub trait Task {
     fn listing_hash(&self) -> String;
     /// Files that turned out damaged and have not been told of, a line each.
     fn damage(&self) -> Vec<String>;
+    /// How many training samples turned out damaged so far; others stand in for them.
+    fn damaged_in_training(&self) -> usize {
+        0
+    }
     /// What there is to ask of a task whose samples are images with one label each.
     fn images(&self) -> Option<&dyn LabelledImages> {
         None

@@ -398,9 +398,13 @@ impl<B: Kernels> Run<'_, B> {
         if left_out > 0 {
             record.insert("val_left_out".into(), json!(left_out));
         }
+        let replaced = self.task.damaged_in_training();
+        if replaced > 0 {
+            record.insert("train_replaced".into(), json!(replaced));
+        }
         self.metrics.append(state.global_step, &record)?;
         let metrics = measured.scores.clone();
-        self.observer.event(Event::Epoch { epoch: state.epoch, loss, metrics, best, left_out });
+        self.observer.event(Event::Epoch { epoch: state.epoch, loss, metrics, best, left_out, replaced });
         state.epoch += 1;
         state.step_in_epoch = 0;
         state.loss_sum = 0.0;

@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use burn::tensor::TensorData;
 use half::slice::HalfFloatSliceExt;
 use half::vec::HalfBitsVecExt;
 use half::{bf16, f16};
@@ -40,15 +39,6 @@ impl Numbers {
             Self::F32(numbers) => numbers,
             Self::F16(halves) => widened(halves.len(), |out| halves.convert_to_f32_slice(out)),
             Self::BF16(halves) => widened(halves.len(), |out| halves.convert_to_f32_slice(out)),
-        }
-    }
-
-    /// As Burn takes them, in the type that they have.
-    pub fn into_data(self, dims: &[usize]) -> TensorData {
-        match self {
-            Self::F32(numbers) => TensorData::new(numbers, dims),
-            Self::F16(numbers) => TensorData::new(numbers, dims),
-            Self::BF16(numbers) => TensorData::new(numbers, dims),
         }
     }
 }

@@ -238,6 +238,10 @@ impl Task for Classification {
             .collect()
     }
 
+    fn damaged_in_training(&self) -> usize {
+        self.train_damage.count()
+    }
+
     fn images(&self) -> Option<&dyn LabelledImages> {
         Some(self)
     }
