@@ -11,6 +11,7 @@ use lmv_runtime::device;
 use lmv_runtime::events::{Event, Observer};
 use lmv_runtime::precision::Precision;
 use lmv_runtime::runnable;
+use lmv_runtime::training::recipe;
 
 use crate::context::{Context, Exit, Message, MessageFormat};
 use crate::device::{Compute, Device};
@@ -112,7 +113,8 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let (device, remark) = device::settle(args.device.device).map_err(|failure| context.failed(&failure))?;
     remark.into_iter().for_each(|text| progress.event(Event::Note(text)));
     let stop = interruption();
-    let precision = args.compute.precision.unwrap_or_default();
+    let amp = spec.experiment.train.as_ref().is_some_and(|recipe| recipe::amp(&recipe.fields));
+    let precision = device::precision(device, args.compute.precision, amp);
     let benchmark = Benchmark {
         experiment: &spec.experiment,
         passes: device::passes(device),

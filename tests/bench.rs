@@ -61,7 +61,7 @@ fn every_part_is_measured_with_its_spread_and_its_share() {
     let [weights, data, forward, train] = object["parts"].as_array().expect("parts").as_slice() else { panic!("four") };
     // What the block reads, and the parameters that start at random: f32 where they are trained.
     assert!(weights["bytes"].as_u64().is_some_and(|bytes| bytes > 100_000), "{weights}");
-    assert_eq!((data["samples"].as_u64(), forward["samples"].as_u64()), (Some(48), Some(4)));
+    assert_eq!((data["samples"].as_u64(), forward["samples"].as_u64()), (Some(16 * 4), Some(4)));
     // Backward, each product is taken once more for its input, and for its weight where that is trained.
     let [forward, train] = [forward, train].map(|part| part["flops"].as_f64().expect("counted"));
     assert!(forward > 0.0 && train > 1.5 * forward && train <= 3.0 * forward, "{forward} {train}");
@@ -141,17 +141,17 @@ fn a_model_of_lengths_that_vary_needs_no_recipe() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_memory_of_a_step_is_known_before_it_runs() {
-    let spec = "model = vit(image = 64, patch = 4, d = 96, depth = 4, heads = 2) >> head
+    let spec = "llm large = llama(dim = 1024, heads = 8, ffn = 2816, layers = 1)
+model = vit(image = 64, patch = 4, d = 96, depth = 4, heads = 2) >> head
 data  = shapes(image = 64, classes = 4, train = 64, val = 4)
 train = one_cycle
 variant wide {
-  llm large = llama(dim = 1024, heads = 8, ffn = 2816, layers = 1)
   model = vit(image = 64, patch = 16, d = 96, depth = 1, heads = 2)
        >> linear(96, 1024) >> random(trainable(large.layer[0])) >> linear(1024, 96) >> head
 }
 ";
     let place = Place::new(spec);
-    for (variant, batch) in [(&[][..], "24"), (&["--variant", "wide"], "8")] {
+    for (variant, batch) in [(&[][..], "40"), (&["--variant", "wide"], "16")] {
         let arguments = [&["a.lmv", "--only", "train", "--json", "--repeats", "1", "--batch", batch], variant].concat();
         let output = lmvc(&place, &arguments);
         let object: Value = serde_json::from_slice(&output.stdout).expect("one object");

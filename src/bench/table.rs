@@ -48,7 +48,7 @@ fn row(part: &Measured, machine: Option<&Machine>) -> [String; 6] {
     let (fastest, middle, slowest) = spread(&part.seconds);
     let pace = match (part.samples, part.bytes) {
         (Some(samples), _) => format!("{} samples/s", rate(samples as f64 / middle)),
-        (None, Some(bytes)) => format!("{}B/s", si(bytes / middle)),
+        (None, Some(bytes)) => format!("{}B", si(bytes)),
         (None, None) => String::new(),
     };
     let share = |reached: f64, unit: &str, most: Option<f64>| match most {
