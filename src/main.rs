@@ -12,6 +12,7 @@ mod check;
 mod completions;
 mod config;
 mod context;
+mod cut_short;
 mod data;
 mod device;
 mod eval;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
 
 fn run() -> Exit {
     memory::keep_large_buffers();
+    cut_short::tell();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {

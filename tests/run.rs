@@ -50,9 +50,14 @@ recipe mine(epochs = 1, batch = 4) {{
 impl Place {
     /// A copy of the golden checkpoint of a LLaMA, in a folder of this name.
     fn golden_llama(&self, name: &str) -> PathBuf {
+        self.golden("llama_hf", name)
+    }
+
+    /// A copy of a golden checkpoint, in a folder of this name.
+    fn golden(&self, checkpoint: &str, name: &str) -> PathBuf {
         let to = self.path(name);
         std::fs::create_dir_all(&to).expect("a folder");
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/tests/golden/llama_hf");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/tests/golden").join(checkpoint);
         for file in std::fs::read_dir(golden).expect("golden files") {
             let file = file.expect("a file").path();
             std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("a copy");
@@ -255,6 +260,57 @@ fn a_killed_run_goes_on_as_if_nothing_had_happened() {
         place.succeeds(&["train", "--resume", &run.display().to_string()]);
         assert!(whole == remains(&run), "{kills} kills: the same bytes");
     }
+}
+
+/// What becomes of a run in half precision whose weights are changed under it, once it has done some steps.
+#[cfg(target_os = "linux")]
+fn under_a_run(change: impl Fn(&Path)) -> String {
+    let spec = "llm other = llama(dim = 32, heads = 4, kv_heads = 2, ffn = 96, layers = 2)
+model = vit(image = 16, patch = 4, d = 32, depth = 1, heads = 2) >> frozen(other.layer[0]) >> head
+data  = shapes(image = 16, classes = 4, train = 48, val = 16)
+train = one_cycle(epochs = 4000, batch = 16)
+eval  = [top1]
+";
+    let place = Place::new(spec);
+    let weights = place.golden("llama_hf_gqa_bf16", "w");
+    let arguments = ["train", "a.lmv", "--weights", "other=w", "--checkpoint-steps", "5"];
+    let child = place.command(&arguments).stderr(Stdio::piped()).spawn().expect("lmvc starts");
+    for _ in 0..6000 {
+        let lines = std::fs::read(place.path("runs/a-1/metrics.jsonl")).unwrap_or_default();
+        if lines.iter().filter(|&&byte| byte == b'\n').count() >= 8 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for file in std::fs::read_dir(weights).expect("its files") {
+        change(&file.expect("a file").path());
+    }
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(place.path("runs/a-1/checkpoints/last").exists(), "what was saved before is there: {said}");
+    said
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn weights_that_are_cut_short_under_a_run_end_it_with_a_message() {
+    let said = under_a_run(|file| {
+        std::fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(0)).expect("an empty file");
+    });
+    assert!(said.contains("error: a file of weights became shorter"), "{said}");
+    assert!(said.contains("lmvc train --resume"), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn weights_that_are_written_to_under_a_run_end_it_before_anything_is_saved() {
+    let said = under_a_run(|file| {
+        let bytes = std::fs::read(file).expect("its bytes");
+        let open = std::fs::OpenOptions::new().write(true).open(file);
+        open.and_then(|mut file| std::io::Write::write_all(&mut file, &bytes)).expect("the same bytes again");
+    });
+    assert!(said.contains("was written to while its weights were in use") && said.contains(".safetensors"), "{said}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ use crate::tasks::{self, Opening, Task};
 use crate::training::meters::RunningMean;
 use crate::training::seeds::Seeds;
 use crate::training::{lock, recipe};
+use crate::weights::mapped;
 
 /// What to measure: a trained model on its spec's data.
 pub struct Evaluation<'a> {
@@ -85,6 +86,7 @@ impl Work for Evaluation<'_> {
         let never = || false;
         let mut measured = model.on_split(self.observer, &never)?.unwrap_or_default();
         measured.scores.extend(model.elsewhere(self.observer, &never)?.unwrap_or_default());
+        mapped::unchanged(&loaded.mapped)?;
         in_order(&mut measured.scores, self.experiment);
         if let Some(run) = self.keep {
             let kept = Kept::new(&measured, self.experiment, &*task, None);

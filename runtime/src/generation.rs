@@ -17,6 +17,7 @@ use crate::parameters::{self, Trained};
 use crate::places::Places;
 use crate::training::lock;
 use crate::training::seeds::Seeds;
+use crate::weights::mapped;
 
 /// A text to go on with.
 pub struct Generation<'a> {
@@ -117,6 +118,7 @@ impl Work for Generation<'_> {
                 break;
             }
         }
+        mapped::unchanged(&loaded.mapped)?;
         Ok(tokens)
     }
 }

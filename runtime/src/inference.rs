@@ -24,7 +24,7 @@ use crate::stream::Stream;
 use crate::training::atomic_file::write_atomic;
 use crate::training::lock;
 use crate::training::seeds::Seeds;
-use crate::weights::Checkpoint;
+use crate::weights::{Checkpoint, mapped};
 
 /// What to run on what.
 pub struct Inference<'a> {
@@ -62,12 +62,12 @@ impl Work for Inference<'_> {
         }
         agree(&plan, &inputs, self.input)?;
         let seeds = Seeds::new(self.checkpoint.and_then(|trained| lock::seed_of(trained.path)).unwrap_or(self.seed));
-        let parameters =
-            parameters::load::<B>(&plan, &seeds, self.places, self.checkpoint, &device, self.observer)?.tensors;
+        let loaded = parameters::load::<B>(&plan, &seeds, self.places, self.checkpoint, &device, self.observer)?;
         if let (None, Some(remark)) = (self.checkpoint, untrained(&self.experiment.graph)) {
             self.observer.event(Event::Warning(remark));
         }
-        let outputs = network.forward(inputs, &parameters, &mut Pass::evaluating());
+        let outputs = network.forward(inputs, &loaded.tensors, &mut Pass::evaluating());
+        mapped::unchanged(&loaded.mapped)?;
         let names = plan.outputs.iter().map(|port| port.name.clone()).chain(self.taps.iter().cloned());
         let named: Vec<(String, Vec<usize>, Dtype, Vec<u8>)> = names
             .zip(outputs)

@@ -7,6 +7,7 @@ pub mod used;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::config::Config;
@@ -23,7 +24,7 @@ use crate::places::Places;
 use crate::training::checkpoint_store::{CheckpointStore, Loaded, Slot, read_checkpoint};
 use crate::training::seeds::Seeds;
 use crate::training::tensor_file::Tensor;
-use crate::weights::{self, Checkpoint, Grid, NameMap, Numbers, Wanted};
+use crate::weights::{self, Checkpoint, Grid, MappedFile, NameMap, Numbers, Wanted};
 
 /// What a plan reads, on a device.
 pub struct Parameters<B: Kernels> {
@@ -31,6 +32,8 @@ pub struct Parameters<B: Kernels> {
     pub tensors: Vec<FloatTensor<B>>,
     /// For each weights name that filled something: a hash over what was read.
     pub hashes: BTreeMap<String, String>,
+    /// The files that some of the tensors lie in.
+    pub mapped: Vec<Arc<MappedFile>>,
 }
 
 /// What training gave, to fill a model with.
@@ -93,8 +96,11 @@ pub fn load<B: Kernels>(
         })
     })?;
     sources.notes.drain(..).for_each(|note| observer.event(Event::Note(note)));
-    let hashes = sources.hashers.into_iter().map(|(name, hasher)| (name, hasher.finalize().to_hex().to_string()));
-    Ok(Parameters { tensors, hashes: hashes.collect() })
+    let hashes = std::mem::take(&mut sources.hashers)
+        .into_iter()
+        .map(|(name, hasher)| (name, hasher.finalize().to_hex().to_string()));
+    let mapped = sources.open.values().flat_map(Checkpoint::mapped).collect();
+    Ok(Parameters { tensors, hashes: hashes.collect(), mapped })
 }
 
 /// Where a parameter's values are until they are wanted: a model's are never all in memory beside its tensors.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use burn::tensor::TensorData;
 use burn::tensor::ops::FloatTensor;
+use burn::tensor::{AllocationProperty, Bytes, DType, TensorData};
 use lmv_compiler::graph::Parameter;
 use lmv_compiler::plan::{Plan, TensorId, Value};
 use rayon::prelude::*;
@@ -12,6 +12,7 @@ use crate::error::{Failure, Result};
 use crate::kernels::Kernels;
 use crate::layers::takes_halves;
 use crate::weights::Numbers;
+use crate::weights::mapped::MappedBytes;
 
 /// The tensors of a plan on a device, in its order. `values` is asked for the numbers of each parameter, in the order of
 /// the graph; a parameter is held in memory for no longer than a tensor waits for it, and becomes the tensor where it
@@ -63,10 +64,16 @@ pub fn make<B: Kernels, N: Into<Numbers>>(
 
 /// Numbers as Burn takes them, in the type that they have.
 fn data(numbers: Numbers, dims: &[usize]) -> TensorData {
+    let mapped = |bytes: MappedBytes, dtype| {
+        let bytes = Bytes::from_shared(bytes::Bytes::from_owner(bytes), AllocationProperty::File);
+        TensorData::from_bytes(bytes, dims, dtype)
+    };
     match numbers {
         Numbers::F32(numbers) => TensorData::new(numbers, dims),
         Numbers::F16(numbers) => TensorData::new(numbers, dims),
         Numbers::BF16(numbers) => TensorData::new(numbers, dims),
+        Numbers::MappedF16(bytes) => mapped(bytes, DType::F16),
+        Numbers::MappedBF16(bytes) => mapped(bytes, DType::BF16),
     }
 }
 

@@ -4,6 +4,7 @@
 //! from the seed, the epoch and the step, so a run that is killed and resumed goes on with the same numbers.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::TensorMetadata;
@@ -39,6 +40,7 @@ use crate::parameters;
 use crate::places::Places;
 use crate::precision::Precision;
 use crate::tasks::{self, Task};
+use crate::weights::{MappedFile, mapped};
 
 /// How long training goes on without a checkpoint when nothing else says when one is due.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
@@ -163,6 +165,7 @@ impl Training<'_> {
             store,
             metrics,
             lock,
+            mapped: loaded.mapped,
             device,
             observer: self.observer,
             stop: self.stop,
@@ -233,6 +236,7 @@ struct Run<'a, B: Kernels> {
     store: CheckpointStore,
     metrics: Metrics,
     lock: Lock,
+    mapped: Vec<Arc<MappedFile>>,
     device: B::Device,
     observer: &'a mut dyn Observer,
     stop: &'a dyn Fn() -> bool,
@@ -439,6 +443,7 @@ impl<B: Kernels> Run<'_, B> {
     }
 
     fn save(&mut self, state: &State<B>, slot: Slot) -> Result<()> {
+        mapped::unchanged(&self.mapped)?;
         self.metrics.sync()?;
         let plan = self.network.plan();
         let named = |name: String, tensor: &FloatTensor<B>| {

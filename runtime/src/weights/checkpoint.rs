@@ -4,6 +4,7 @@ mod shards;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ use super::dtype::{Dtype, TensorBytes, TensorInfo};
 use super::file::{WeightFile, shown};
 use super::layout::{Kind, Layout, params_beside};
 use super::lying::Lying;
+use super::mapped::MappedFile;
 use super::names::nearest;
 use super::numbers::Numbers;
 use super::safetensors::SafetensorsFile;
@@ -198,7 +200,7 @@ impl Checkpoint {
         self.read_numbers(name, false).map(|(numbers, hash)| (numbers.into_f32(), hash))
     }
 
-    /// [`Self::read_hashed`]; with `halves`, numbers in half precision are left so.
+    /// [`Self::read_hashed`]; with `halves`, numbers in half precision are left so, and in their file where it can be mapped.
     ///
     /// # Errors
     /// As [`Self::read_f32`].
@@ -206,11 +208,20 @@ impl Checkpoint {
         let info = self.computable(name)?;
         let lying = self.lying(name)?;
         let (numbers, pieces) = match info.dtype {
+            Dtype::F16 | Dtype::BF16 if halves && let Some(bytes) = lying.mapped() => {
+                let mapped = if info.dtype == Dtype::F16 { Numbers::MappedF16 } else { Numbers::MappedBF16 };
+                (mapped(bytes), lying.hashes()?)
+            }
             Dtype::F16 if halves => lying.halves(&self.path).map(|(bits, pieces)| (Numbers::f16(bits), pieces))?,
             Dtype::BF16 if halves => lying.halves(&self.path).map(|(bits, pieces)| (Numbers::bf16(bits), pieces))?,
             dtype => lying.numbers(dtype, &self.path).map(|(numbers, pieces)| (Numbers::F32(numbers), pieces))?,
         };
         Ok((numbers, hash(info, &pieces)))
+    }
+
+    /// Its files that [`Self::read_numbers`] has given numbers of without a copy.
+    pub fn mapped(&self) -> impl Iterator<Item = Arc<MappedFile>> {
+        self.shards.iter().filter_map(|shard| shard.file.as_ref().ok()?.file().map())
     }
 
     /// [`Self::require`] of a tensor that something here computes with.

@@ -1,14 +1,15 @@
 //! A file of weights, read at places.
 //!
-//! Reads by position, not a memory map: a map of a file that another program cuts short kills the process with a
-//! signal, where a read gives an error that can be said. It also needs no `unsafe`, and any number of threads can read
-//! at once.
+//! Reads by position: a read of a file that another program cuts short gives an error that can be said, and any number of
+//! threads can read at once. Numbers that a run computes with as they are stored are taken from a [map](super::mapped)
+//! after that.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::mapped::{MappedBytes, MappedFile};
 use crate::error::{Failure, Result};
 
 /// An open file with the length it had when it was opened, or one that is part of the program.
@@ -17,6 +18,8 @@ pub(super) struct WeightFile {
     place: Place,
     path: PathBuf,
     len: u64,
+    /// Made when somebody asks for it; none where it cannot be mapped.
+    map: OnceLock<Option<Arc<MappedFile>>>,
 }
 
 #[derive(Debug)]
@@ -28,7 +31,7 @@ enum Place {
 impl WeightFile {
     /// Bytes that are part of the program, under the name that messages have for them.
     pub(super) fn built_in(name: &str, bytes: &'static [u8]) -> Arc<Self> {
-        Arc::new(Self { place: Place::Program(bytes), path: PathBuf::from(name), len: bytes.len() as u64 })
+        Arc::new(Self::new(Place::Program(bytes), PathBuf::from(name), bytes.len() as u64))
     }
 
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
@@ -38,7 +41,23 @@ impl WeightFile {
         if !meta.is_file() {
             return Err(Failure::at(path, "is not a file, and a file of weights was expected"));
         }
-        Ok(Arc::new(Self { place: Place::Disk(file), path: path.to_path_buf(), len: meta.len() }))
+        Ok(Arc::new(Self::new(Place::Disk(file), path.to_path_buf(), meta.len())))
+    }
+
+    fn new(place: Place, path: PathBuf, len: u64) -> Self {
+        Self { place, path, len, map: OnceLock::new() }
+    }
+
+    /// The `len` bytes from `start` on without a copy of them, if the file can be mapped.
+    pub(super) fn mapped(&self, start: u64, len: usize) -> Option<MappedBytes> {
+        let Place::Disk(file) = &self.place else { return None };
+        let map = self.map.get_or_init(|| MappedFile::new(file, &self.path));
+        MappedBytes::new(map.clone()?, start, len)
+    }
+
+    /// The file's map, if anything was taken from it.
+    pub(super) fn map(&self) -> Option<Arc<MappedFile>> {
+        self.map.get()?.clone()
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -114,11 +114,13 @@ pub fn read_found(
             format!("holds tensor `{}` with {rows} rows, which are no pairs for {heads} heads", shown(name)),
         ));
     }
-    let (mut numbers, hash) = checkpoint.read_numbers(name, halves)?;
+    let (numbers, hash) = checkpoint.read_numbers(name, halves)?;
+    let mut numbers = numbers.in_memory();
     match &mut numbers {
         Numbers::F32(numbers) => halves_from_pairs(numbers, heads, rows),
         Numbers::F16(numbers) => halves_from_pairs(numbers, heads, rows),
         Numbers::BF16(numbers) => halves_from_pairs(numbers, heads, rows),
+        Numbers::MappedF16(_) | Numbers::MappedBF16(_) => unreachable!("they are in memory"),
     }
     Ok((numbers, hash))
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dtype::Dtype;
 use super::file::{WeightFile, zeroed};
+use super::mapped::MappedBytes;
 use crate::error::Result;
 
 /// The bytes of a piece: few enough to stay in a core's cache until they are converted, and a whole number of numbers of
@@ -127,6 +128,16 @@ impl Lying {
             .collect::<Result<_>>()?;
         let row = parts.iter().map(|part| part.run).sum();
         Ok(Self { parts, row, bytes: row * rows })
+    }
+
+    /// The tensor's bytes without a copy of them, where they lie in one piece of a file that can be mapped.
+    pub(super) fn mapped(&self) -> Option<MappedBytes> {
+        match self.parts.as_slice() {
+            [Part { store: Store::File(file), start, axes, run }] if axes.is_empty() && *run == self.bytes => {
+                file.mapped(*start, self.bytes)
+            }
+            _ => None,
+        }
     }
 
     /// Fills `to` with the tensor's bytes from `from` on.

@@ -12,7 +12,8 @@
 //! 4. [`Checkpoint::read_f32`] and [`Checkpoint::read_numbers`]: the bytes of the tensors that are wanted, and of no
 //!    others.
 //!
-//! A tensor's way from its file into memory is in `lying`: in pieces, by several threads, without a second copy.
+//! A tensor's way from its file into memory is in `lying`: in pieces, by several threads, without a second copy; what can
+//! stay in its file is [`mapped`].
 //!
 //! Files come from anywhere, so nothing in them is believed: no code of a pickle runs, no size is allocated before it
 //! is held against the file's length, and what is wrong is said in a [`Failure`](crate::error::Failure) that names the
@@ -28,6 +29,7 @@ mod layout;
 pub mod llm;
 pub mod locate;
 mod lying;
+pub mod mapped;
 pub mod names;
 pub mod numbers;
 mod pickle;
@@ -48,6 +50,7 @@ pub use grid::Grid;
 pub use hub::{HubCache, Repository};
 pub use llm::{Block, LlmSizes, block_tensor, check_config, check_counts, is_of_blocks, read_block_tensor, read_found};
 pub use locate::{LocationKind, Locations};
+pub use mapped::MappedFile;
 pub use names::{Filling, NameMap, Wanted, fill_report, fill_report_with};
 pub use numbers::Numbers;
 pub use taken::{blocks_left, check_taken};

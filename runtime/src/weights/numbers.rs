@@ -6,6 +6,8 @@ use half::slice::HalfFloatSliceExt;
 use half::vec::HalfBitsVecExt;
 use half::{bf16, f16};
 
+use super::mapped::MappedBytes;
+
 /// Numbers, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Numbers {
@@ -15,6 +17,10 @@ pub enum Numbers {
     F16(Vec<f16>),
     /// The upper halves of 32-bit floats.
     BF16(Vec<bf16>),
+    /// IEEE halves in a mapped file.
+    MappedF16(MappedBytes),
+    /// The upper halves of 32-bit floats in a mapped file.
+    MappedBF16(MappedBytes),
 }
 
 impl Numbers {
@@ -39,6 +45,20 @@ impl Numbers {
             Self::F32(numbers) => numbers,
             Self::F16(halves) => widened(halves.len(), |out| halves.convert_to_f32_slice(out)),
             Self::BF16(halves) => widened(halves.len(), |out| halves.convert_to_f32_slice(out)),
+            mapped => mapped.in_memory().into_f32(),
+        }
+    }
+
+    /// The same in memory of their own.
+    pub(super) fn in_memory(self) -> Self {
+        let bits = |bytes: MappedBytes| {
+            let pairs = bytes.as_ref().as_chunks().0;
+            pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect::<Vec<u16>>()
+        };
+        match self {
+            Self::MappedF16(bytes) => Self::f16(bits(bytes)),
+            Self::MappedBF16(bytes) => Self::bf16(bits(bytes)),
+            numbers => numbers,
         }
     }
 }

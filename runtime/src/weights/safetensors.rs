@@ -27,6 +27,10 @@ pub struct SafetensorsFile {
 }
 
 impl SafetensorsFile {
+    pub(super) fn file(&self) -> &WeightFile {
+        &self.file
+    }
+
     pub(super) fn open(file: Arc<WeightFile>) -> Result<Self> {
         let path = file.path();
         let damaged = |what: String| Failure::at(path, what).help("download or copy the file again");

@@ -50,6 +50,10 @@ impl TorchFile {
         beginning.starts_with(b"PK\x03\x04") || pickle::is_legacy(beginning)
     }
 
+    pub(super) fn file(&self) -> &WeightFile {
+        &self.file
+    }
+
     pub(super) fn open(file: Arc<WeightFile>) -> Result<Self> {
         match pickle::is_legacy(&file.beginning(64)?) {
             true => Self::open_legacy(file),

@@ -43,6 +43,14 @@ pub(super) enum Place {
 }
 
 impl Container {
+    /// The file it is.
+    pub(super) fn file(&self) -> &WeightFile {
+        match self {
+            Self::Safetensors(file) => file.file(),
+            Self::Torch(file) => file.file(),
+        }
+    }
+
     /// By what the file is, not by what it is called.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = WeightFile::open(path)?;
