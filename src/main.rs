@@ -20,6 +20,7 @@ mod explain;
 mod fmt;
 mod generate;
 mod infer;
+mod inspect;
 mod interruption;
 mod locate;
 mod memory;
@@ -66,6 +67,7 @@ enum Command {
     Report(report::Args),
     Infer(infer::Args),
     Bench(bench::Args),
+    Inspect(inspect::Args),
     Generate(generate::Args),
     Data(data::Args),
     Weights(weights::Args),
@@ -108,6 +110,7 @@ fn run() -> Exit {
         Command::Report(args) => report::run(args, &context),
         Command::Infer(args) => infer::run(args, &context),
         Command::Bench(args) => bench::run(args, &context),
+        Command::Inspect(args) => inspect::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Data(args) => data::run(args, &context),
         Command::Weights(args) => weights::run(args, &context),

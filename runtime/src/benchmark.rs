@@ -399,7 +399,7 @@ impl Benchmark<'_> {
             number += 1;
             // A rate that leaves the model about where it is, however many steps are taken.
             let lr = update.optimizer.lr.min(1e-6);
-            let at = At { lr, step: number as u32, plan };
+            let at = At { lr: &|_| lr, step: number as u32, plan };
             update.apply(tensors, &mut trained, stepped.gradients, at, device)?;
             B::sync(device).map_err(|error| Failure::new(format!("the device failed: {error:?}")))
         })

@@ -66,6 +66,15 @@ step!(RmsNorm, 2, (FloatTensor<B>, Option<FloatTensor<B>>, f64, [bool; 2]), |(x,
     B::fused_rms_norm_backward(x, weight, grad, eps, both(wanted, given))
 });
 
+step!(
+    BatchNorm,
+    3,
+    ([FloatTensor<B>; 2], [FloatTensor<B>; 2], f64, bool),
+    |([x, weight], statistics, eps, of_batch), grad, wanted| {
+        B::fused_batch_norm_backward(x, weight, grad, statistics, eps, of_batch, wanted)
+    }
+);
+
 step!(Gelu, 1, FloatTensor<B>, |x, grad, _wanted| [Some(B::fused_gelu_backward(x, grad))]);
 
 step!(Relu, 1, FloatTensor<B>, |out, grad, _wanted| [Some(B::fused_relu_backward(out, grad))]);
@@ -123,6 +132,26 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         let nodes = [&x.node, &weight.as_ref().unwrap_or(&x).node];
         forward!(RmsNorm, [nodes[0], nodes[1]], (x.primitive.clone(), w.clone(), eps, given), {
             B::fused_rms_norm(x.primitive, w, eps)
+        })
+    }
+
+    /// Outside of the graph: what goes through them is a part of the norm's own backward pass.
+    fn fused_batch_statistics(x: FloatTensor<Self>) -> [FloatTensor<Self>; 2] {
+        B::fused_batch_statistics(x.primitive).map(<Self as AutodiffBackend>::from_inner)
+    }
+
+    fn fused_batch_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        statistics: [FloatTensor<Self>; 2],
+        eps: f64,
+        of_batch: bool,
+    ) -> FloatTensor<Self> {
+        let statistics = statistics.map(|of| of.primitive);
+        let keep = ([x.primitive.clone(), weight.primitive.clone()], statistics.clone(), eps, of_batch);
+        forward!(BatchNorm, [&x.node, &weight.node, &bias.node], keep, {
+            B::fused_batch_norm(x.primitive, weight.primitive, bias.primitive, statistics, eps, of_batch)
         })
     }
 

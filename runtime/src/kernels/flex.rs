@@ -6,8 +6,8 @@ use burn_flex::Flex;
 use super::buffer::{all_f32, copied};
 use super::half_weight::HalfWeight;
 use super::{
-    AdamW, Heads, Kernels, adamw, attention, average, cross_entropy, gelu, layer_norm, linear, plain, rms_norm,
-    silu_mul,
+    AdamW, Heads, Kernels, adamw, attention, average, batch_norm, cross_entropy, gelu, layer_norm, linear, plain,
+    rms_norm, silu_mul,
 };
 
 type T = FloatTensor<Flex>;
@@ -42,6 +42,32 @@ impl Kernels for Flex {
             return plain::rms_norm_backward::<Self>(x, weight, grad, eps, wanted);
         }
         rms_norm::backward(x, weight, grad, eps, wanted)
+    }
+
+    fn fused_batch_statistics(x: T) -> [T; 2] {
+        if all_f32([&x]) { batch_norm::statistics(x) } else { plain::batch_statistics::<Self>(x) }
+    }
+
+    fn fused_batch_norm(x: T, weight: T, bias: T, statistics: [T; 2], eps: f64, _of_batch: bool) -> T {
+        if !all_f32([&x, &weight, &bias, &statistics[0], &statistics[1]]) {
+            return plain::batch_norm::<Self>(x, weight, bias, statistics, eps);
+        }
+        batch_norm::forward(x, weight, bias, statistics, eps)
+    }
+
+    fn fused_batch_norm_backward(
+        x: T,
+        weight: T,
+        grad: T,
+        statistics: [T; 2],
+        eps: f64,
+        of_batch: bool,
+        wanted: [bool; 3],
+    ) -> [Option<T>; 3] {
+        if !all_f32([&x, &weight, &grad, &statistics[0], &statistics[1]]) {
+            return plain::batch_norm_backward::<Self>([x, weight, grad], statistics, eps, of_batch, wanted);
+        }
+        batch_norm::backward(x, weight, grad, statistics, eps, of_batch, wanted)
     }
 
     fn fused_gelu(x: T) -> T {

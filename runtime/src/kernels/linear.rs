@@ -3,20 +3,9 @@
 use burn_flex::FlexTensor;
 
 use super::bf16::{self, Numbers, Side};
-use super::buffer::{Mat, MatMut, elements, in_order, new_rows, new_rows_and_sum, product, tensor};
+use super::buffer::{Mat, MatMut, elements, in_order, new_rows, product, tensor};
 use super::half_weight::HalfWeight;
-use super::simd::wide;
-
-wide! {
-    /// Adds rows to `sums`.
-    fn add_rows(sums: &mut [f32], rows: &[f32]) {
-        for row in rows.chunks_exact(sums.len()) {
-            for (s, &x) in sums.iter_mut().zip(row) {
-                *s += x;
-            }
-        }
-    }
-}
+use super::sums::{add_rows, summed};
 
 /// Multiplications from which a product is spread over the cores.
 const PARALLEL: usize = 1 << 20;
@@ -90,13 +79,11 @@ fn shaped(data: Vec<f32>, like: &FlexTensor, width: usize) -> FlexTensor {
 }
 
 /// The gradient of the bias: the sum of the rows.
-fn bias_gradient(grad: &FlexTensor, rows: usize, width: usize) -> FlexTensor {
+fn bias_gradient(grad: &FlexTensor, width: usize) -> FlexTensor {
     let grad = in_order(grad.clone());
-    let gs = elements(&grad);
-    let (_, db) = new_rows_and_sum(rows, 0, width, |first, count, _, sums| {
-        add_rows(sums, &gs[first * width..(first + count) * width]);
-    });
-    tensor(db, [width])
+    // In front of a batch norm it is zero, and is to stay so (docs/decisions.md).
+    let db = summed(elements(&grad), width, width, |_, gs, sums| add_rows(sums, gs));
+    tensor(db.into_iter().map(|x| x as f32).collect(), [width])
 }
 
 pub(super) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>) -> FlexTensor {
@@ -153,7 +140,7 @@ pub(super) fn backward(
         spread(&mut dw, g.t(), x, false);
         tensor(dw, [g.cols, x.cols])
     });
-    let db = bias.then(|| bias_gradient(&grad, g.rows, g.cols));
+    let db = bias.then(|| bias_gradient(&grad, g.cols));
     [dx, dw, db]
 }
 
@@ -218,6 +205,6 @@ pub(super) fn backward_bf16(
         bf16::product(&mut dw, grad.columns(), x.columns(), false);
         tensor(dw, [width, cols])
     });
-    let db = bias.then(|| bias_gradient(&grad.0, rows, width));
+    let db = bias.then(|| bias_gradient(&grad.0, width));
     [dx, dw, db]
 }

@@ -15,6 +15,7 @@ mod adamw;
 mod attention;
 mod autodiff;
 mod average;
+mod batch_norm;
 mod bf16;
 mod buffer;
 mod cross_entropy;
@@ -28,9 +29,12 @@ mod linear;
 mod plain;
 mod rms_norm;
 mod silu_mul;
-mod simd;
+pub(crate) mod simd;
+mod sums;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use simd::wide;
 
 /// How attention reads its tensors: tokens-major, the heads side by side in the last dimension.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,6 +131,37 @@ pub trait Kernels: Backend {
         wanted: [bool; 2],
     ) -> [Option<FloatTensor<Self>>; 2] {
         plain::rms_norm_backward::<Self>(x, weight, grad, eps, wanted)
+    }
+
+    /// [`batch_statistics`]: x `[.., d]` → mean and variance `[d]`.
+    fn fused_batch_statistics(x: FloatTensor<Self>) -> [FloatTensor<Self>; 2] {
+        plain::batch_statistics::<Self>(x)
+    }
+
+    /// [`batch_norm`]: x `[.., d]`, weight and bias `[d]`, mean and variance `[d]` → `[.., d]`. Where the statistics are
+    /// `of_batch`, the gradient of x goes through them.
+    fn fused_batch_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        statistics: [FloatTensor<Self>; 2],
+        eps: f64,
+        _of_batch: bool,
+    ) -> FloatTensor<Self> {
+        plain::batch_norm::<Self>(x, weight, bias, statistics, eps)
+    }
+
+    /// Gradients of x `[.., d]`, weight `[d]` and bias `[d]`.
+    fn fused_batch_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        statistics: [FloatTensor<Self>; 2],
+        eps: f64,
+        of_batch: bool,
+        wanted: [bool; 3],
+    ) -> [Option<FloatTensor<Self>>; 3] {
+        plain::batch_norm_backward::<Self>([x, weight, grad], statistics, eps, of_batch, wanted)
     }
 
     /// [`gelu`] of any shape.
@@ -335,6 +370,30 @@ pub fn layer_norm<B: Kernels, const D: usize>(
 pub fn rms_norm<B: Kernels, const D: usize>(x: Tensor<B, D>, weight: Option<Tensor<B, 1>>, eps: f64) -> Tensor<B, D> {
     check_vector(weight.as_ref(), x.dims()[D - 1], "weight");
     cooked(B::fused_rms_norm(raw(x), weight.map(raw), eps))
+}
+
+/// The mean of each channel over all rows, and the variance without Bessel's correction: x `[.., d]` → `[d]` and `[d]`. No
+/// gradient goes through them.
+pub fn batch_statistics<B: Kernels, const D: usize>(x: Tensor<B, D>) -> [Tensor<B, 1>; 2] {
+    B::fused_batch_statistics(raw(x)).map(cooked)
+}
+
+/// Batch normalisation: (x − mean) / sqrt(variance + eps) · weight + bias, with these of each channel. x `[.., d]`, the others
+/// `[d]` → `[.., d]`. `of_batch` says that the statistics are those of x, so that the gradient of x goes through them too.
+pub fn batch_norm<B: Kernels, const D: usize>(
+    x: Tensor<B, D>,
+    weight: Tensor<B, 1>,
+    bias: Tensor<B, 1>,
+    statistics: [Tensor<B, 1>; 2],
+    eps: f64,
+    of_batch: bool,
+) -> Tensor<B, D> {
+    let d = x.dims()[D - 1];
+    for (vector, what) in [(&weight, "weight"), (&bias, "bias"), (&statistics[0], "mean"), (&statistics[1], "variance")]
+    {
+        check_vector(Some(vector), d, what);
+    }
+    cooked(B::fused_batch_norm(raw(x), raw(weight), raw(bias), statistics.map(raw), eps, of_batch))
 }
 
 /// The exact GELU, x · Φ(x), of any shape.

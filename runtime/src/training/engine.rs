@@ -370,8 +370,16 @@ impl<B: Kernels> Run<'_, B> {
         }
         // A step number beyond u32 would take centuries.
         let taken = state.global_step + 1 - state.scale.map_or(0, |scale| scale.left_out);
+        let (epoch, step_in_epoch) = (state.epoch, state.step_in_epoch);
         let number = u32::try_from(taken).unwrap_or(u32::MAX);
-        let at = At { lr, step: number, plan: self.network.plan() };
+        let rate = |rate: f64| match rate {
+            1.0 => lr,
+            rate => {
+                let base = self.update.optimizer.lr * rate;
+                self.schedule.lr(base, epoch, step_in_epoch, self.steps_per_epoch)
+            }
+        };
+        let at = At { lr: &rate, step: number, plan: self.network.plan() };
         self.update.apply(&mut state.tensors, &mut state.trained, found, at, &self.device).map_err(|failure| {
             failure.note(format!("at epoch {}, step {}", state.epoch + 1, state.step_in_epoch + 1))
         })?;

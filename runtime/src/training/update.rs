@@ -18,6 +18,8 @@ pub struct Trained<B: Kernels> {
     pub index: usize,
     /// Whether weights decay.
     pub decay: bool,
+    /// What the optimizer's learning rate is multiplied by for it.
+    pub rate: f64,
     /// The average of its gradient.
     pub m: FloatTensor<B>,
     /// The average of its gradient squared.
@@ -39,6 +41,7 @@ impl<B: Kernels> Trained<B> {
             Trained {
                 index,
                 decay: !recipe::undecayed(&recipe.fields, parameter),
+                rate: recipe::rate(&recipe.fields, parameter),
                 m: zeros(),
                 v: zeros(),
                 average: keeps_average.then(|| tensors[index].clone()),
@@ -60,10 +63,10 @@ pub struct Update {
 }
 
 /// Where in a run a step is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct At<'a> {
-    /// The learning rate.
-    pub lr: f64,
+    /// The learning rate of a parameter, by what the optimizer's is multiplied by for it.
+    pub lr: &'a dyn Fn(f64) -> f64,
     /// The number of the step, 1 at the first.
     pub step: u32,
     /// The plan that is trained, for names.
@@ -103,7 +106,7 @@ impl Update {
         for (trained, gradient) in trained.iter_mut().zip(gradients) {
             let Some(gradient) = gradient else { continue };
             let weight_decay = if trained.decay { self.optimizer.weight_decay } else { 0.0 };
-            let settings = AdamW { lr, weight_decay, ..self.optimizer };
+            let settings = AdamW { lr: lr(trained.rate), weight_decay, ..self.optimizer };
             let empty = || tensor::<B>(vec![0.0], &[1], device);
             // Taken out rather than cloned: the only handle to a tensor lets the step work in place.
             let parameter = std::mem::replace(&mut tensors[trained.index], empty());
