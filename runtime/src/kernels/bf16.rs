@@ -183,7 +183,10 @@ mod wide {
         let halves: __m256i = match numbers {
             // SAFETY: what the mask leaves out is not read; both types of the cast are 256 bits.
             Numbers::F32(numbers) => unsafe {
-                std::mem::transmute(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, numbers.as_ptr().wrapping_add(at))))
+                std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(
+                    mask,
+                    numbers.as_ptr().wrapping_add(at),
+                )))
             },
             // SAFETY: as above.
             Numbers::Bf16(numbers) => unsafe {
@@ -192,7 +195,7 @@ mod wide {
             // SAFETY: as above.
             Numbers::F16(numbers) => unsafe {
                 let halves = _mm256_maskz_loadu_epi16(mask, numbers.as_ptr().wrapping_add(at).cast());
-                std::mem::transmute(_mm512_cvtneps_pbh(_mm512_cvtph_ps(halves)))
+                std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(_mm512_cvtph_ps(halves)))
             },
         };
         _mm512_cvtepu16_epi32(halves)
@@ -297,8 +300,8 @@ mod wide {
             unsafe {
                 let from: *const u32 = right.add(pair * COLUMNS);
                 let columns: [__m512bh; 2] = [
-                    std::mem::transmute(_mm512_loadu_si512(from.cast())),
-                    std::mem::transmute(_mm512_loadu_si512(from.add(16).cast())),
+                    std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.cast())),
+                    std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.add(16).cast())),
                 ];
                 for (i, sum) in sums.iter_mut().enumerate() {
                     let row: __m512bh = std::mem::transmute(_mm512_set1_epi32(*left.add(pair * ROWS + i) as i32));
