@@ -126,7 +126,7 @@ impl<B: Kernels> Model<'_, B> {
             Some(recipe) => Some(Losses::<B>::new(recipe::loss(&recipe.fields)?, outputs, Use::Looking)?),
             None => None,
         };
-        let mut noted = kept::Noted::of(self.experiment, outputs, self.task.images());
+        let mut noted = kept::Noted::of(self.experiment, outputs, self.task.labelled());
         let mut loss = RunningMean::default();
         let total = self.task.evaluation_len();
         let mut done = 0;
@@ -140,7 +140,14 @@ impl<B: Kernels> Model<'_, B> {
             if let Some(losses) = &losses {
                 loss.add(f64::from(values::<B>(losses.of(&found, &examples)?)[0]), examples.samples as u64);
             }
-            let found: Vec<Output> = found.into_iter().map(output::<B>).collect();
+            let mut found: Vec<Output> = found.into_iter().map(output::<B>).collect();
+            let examples = match self.task.views() {
+                1 => examples,
+                views => {
+                    found = found.into_iter().map(|output| output.averaged(views)).collect();
+                    examples.every(views)
+                }
+            };
             meters.add(&found, &examples)?;
             noted.add(&found, &examples)?;
             done += examples.samples;
@@ -151,7 +158,7 @@ impl<B: Kernels> Model<'_, B> {
         }
         let mut scores = meters.scores()?;
         scores.extend(loss.mean().map(|loss| Score::new("loss", loss, Reading::Less)));
-        let predictions = noted.finish(self.task.images());
+        let predictions = noted.finish(self.task.labelled());
         Ok(Some(Measured { scores, samples: done, left_out: total - done, predictions }))
     }
 

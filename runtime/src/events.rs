@@ -47,6 +47,15 @@ pub enum Event {
         /// In all.
         total: usize,
     },
+    /// So many runs of a part are done, in a benchmark.
+    Repeated {
+        /// The part: `train`.
+        what: &'static str,
+        /// Done, with those that do not count.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
     /// An epoch is done.
     Epoch {
         /// The epoch, from 0.

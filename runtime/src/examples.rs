@@ -86,6 +86,18 @@ impl Batch {
         Self { dims, values, masks }
     }
 
+    /// Puts samples of the same field behind these.
+    fn join(&mut self, other: Self) {
+        self.dims[0] += other.dims[0];
+        match (&mut self.values, other.values) {
+            (Values::Numbers(mine), Values::Numbers(theirs)) => mine.extend(theirs),
+            (Values::Classes(mine), Values::Classes(theirs)) => mine.extend(theirs),
+            (Values::Shares { shares: mine, .. }, Values::Shares { shares: theirs, .. }) => mine.extend(theirs),
+            _ => unreachable!("parts of one field are of one kind"),
+        }
+        self.masks.iter_mut().zip(other.masks).for_each(|((_, mine), (_, theirs))| mine.extend(theirs));
+    }
+
     /// The batch as a stream on a device.
     pub fn stream<B: Kernels>(&self, device: &B::Device) -> Stream<B> {
         let stream = match &self.values {
@@ -143,6 +155,18 @@ impl Examples {
             Examples { samples: range.len(), fields: fields.collect() }
         };
         (0..count).map(part).collect()
+    }
+
+    /// The first of each `views` samples in a row.
+    pub fn every(&self, views: usize) -> Examples {
+        let one = |batch: &Batch, sample: usize| batch.part(sample * views..sample * views + 1);
+        let samples = self.samples / views.max(1);
+        let fields = self.fields.iter().map(|(name, batch)| {
+            let mut all = one(batch, 0);
+            (1..samples).for_each(|sample| all.join(one(batch, sample)));
+            (name.clone(), all)
+        });
+        Examples { samples, fields: fields.collect() }
     }
 
     /// The model's inputs as streams on a device.

@@ -10,6 +10,7 @@
 //!
 //! It never prints: what happens goes to an [`events::Observer`], what fails is an [`error::Failure`].
 
+pub mod benchmark;
 pub mod data;
 pub mod device;
 pub mod error;
@@ -17,8 +18,10 @@ pub mod evaluation;
 pub mod events;
 pub mod examples;
 pub mod generation;
+pub mod geometry;
 pub mod inference;
 pub mod init;
+pub mod inspection;
 pub mod kernels;
 pub mod layers;
 pub mod losses;

@@ -21,7 +21,8 @@ fn same(kind: &str, rust: &[&str]) {
 #[test]
 fn every_declaration_runs() {
     same("layer", &layers::names());
-    same("augment", &tasks::classification::pipeline::names());
+    let augments = [tasks::classification::pipeline::names(), tasks::points::AUGMENTS.to_vec()];
+    same("augment", &augments.concat());
     same("metric", &lmv_runtime::metrics::names());
     same("dataset", &tasks::datasets());
     same("init", &lmv_runtime::init::NAMES);

@@ -191,7 +191,7 @@ fn mistakes(kept: &Kept) -> String {
             .take(PAIRS)
             .map(|(label, predicted, count)| vec![class(*label), class(*predicted), count.to_string()]);
         text += "<h2>What is taken for what</h2>\n";
-        text += &table(&["class", "taken for", "images"], rows);
+        text += &table(&["class", "taken for", &kept.noun], rows);
     }
     text
 }
@@ -201,7 +201,7 @@ fn pictures(run: &Path, kept: &Kept) -> Result<String> {
         return Ok(String::new());
     }
     let class = |number: usize| escaped(kept.classes.get(number).map_or("", String::as_str));
-    let mut text = "<h2>The most wrong images</h2>\n<div class=\"wrong\">\n".to_owned();
+    let mut text = format!("<h2>The most wrong {}</h2>\n<div class=\"wrong\">\n", escaped(&kept.noun));
     for Wrong { picture, prediction } in &kept.wrong {
         let path = run.join(FOLDER).join(picture);
         let bytes =

@@ -1,4 +1,4 @@
-//! Image data: from files on disk to batches of numbers for the model.
+//! Data: from files on disk to batches of numbers for the model. Clouds of points are [`clouds`]; the rest is of images.
 //!
 //! 1. [`ImageSet`] lists a folder or an uncompressed tar of images and reads their bytes.
 //! 2. [`order`] says in which order an epoch visits them.
@@ -10,6 +10,7 @@
 //!
 //! Everything random comes from [`draws::stream`], so that a run's data depends on its seed and on nothing else.
 
+pub mod clouds;
 pub mod corruptions;
 pub mod damage;
 pub mod decode;
@@ -24,6 +25,7 @@ pub mod synth;
 mod tar_index;
 pub mod transforms;
 
+pub use clouds::CloudSet;
 pub use damage::Damage;
 pub use decode::decode;
 pub use image_folder::ImageSet;

@@ -11,7 +11,7 @@ use super::Measured;
 use crate::error::{Failure, Result};
 use crate::examples::Examples;
 use crate::metrics::{Output, Reading, real_rows};
-use crate::tasks::{LabelledImages, Task};
+use crate::tasks::{Labelled, Task};
 use crate::training::atomic_file::{read_failure, write_atomic};
 
 /// The folder in the run's.
@@ -69,6 +69,11 @@ pub struct Wrong {
     pub prediction: Prediction,
 }
 
+/// What samples were called before there were others.
+fn images() -> String {
+    "images".into()
+}
+
 /// `scores.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
@@ -83,6 +88,9 @@ pub struct Kept {
     pub samples: usize,
     /// Those that could not be read.
     pub left_out: usize,
+    /// What a sample is called, in the plural.
+    #[serde(default = "images")]
+    pub noun: String,
     /// The names of the classes; a label is an index into this.
     pub classes: Vec<String>,
     /// The images whose right class the model finds least likely, the worst first.
@@ -116,7 +124,8 @@ impl Kept {
             scores: scores.collect(),
             samples: measured.samples,
             left_out: measured.left_out,
-            classes: task.images().map(|images| images.classes().to_vec()).unwrap_or_default(),
+            noun: task.labelled().map_or_else(images, |labelled| labelled.noun().into()),
+            classes: task.labelled().map(|images| images.classes().to_vec()).unwrap_or_default(),
             wrong: Vec::new(),
             predictions: measured.predictions.clone(),
         }
@@ -134,7 +143,7 @@ impl Kept {
         };
         made(&folder)?;
         let scores = folder.join("scores.json");
-        if let (Some(images), false) = (task.images(), self.predictions.is_empty()) {
+        if let (Some(images), false) = (task.labelled(), self.predictions.is_empty()) {
             made(&folder.join("wrong"))?;
             // What is about to be replaced must not be taken for what belongs to the new pictures.
             let _ = std::fs::remove_file(&scores);
@@ -188,7 +197,7 @@ impl Kept {
 fn most_wrong(
     predictions: &[Prediction],
     indices: &[usize],
-    images: &dyn LabelledImages,
+    images: &dyn Labelled,
     folder: &Path,
 ) -> Result<Vec<Wrong>> {
     let mut wrong: Vec<(&Prediction, usize)> = predictions
@@ -236,7 +245,7 @@ pub(super) struct Noted {
 
 impl Noted {
     /// By the first metric that is of one output and one label.
-    pub fn of(experiment: &Experiment, outputs: &[Port], images: Option<&dyn LabelledImages>) -> Self {
+    pub fn of(experiment: &Experiment, outputs: &[Port], images: Option<&dyn Labelled>) -> Self {
         let on = experiment.eval.iter().filter_map(|metric| metric.call.on.as_ref());
         let of = images.and_then(|_| {
             on.filter_map(|on| match (on.outputs.as_slice(), on.fields.as_slice()) {
@@ -263,7 +272,7 @@ impl Noted {
     }
 
     /// What was taken down, each with the name of its image.
-    pub fn finish(mut self, images: Option<&dyn LabelledImages>) -> Vec<Prediction> {
+    pub fn finish(mut self, images: Option<&dyn Labelled>) -> Vec<Prediction> {
         let Some(images) = images else { return Vec::new() };
         let indices = images.readable();
         if indices.len() != self.found.len() {

@@ -66,6 +66,15 @@ step!(RmsNorm, 2, (FloatTensor<B>, Option<FloatTensor<B>>, f64, [bool; 2]), |(x,
     B::fused_rms_norm_backward(x, weight, grad, eps, both(wanted, given))
 });
 
+step!(
+    BatchNorm,
+    3,
+    ([FloatTensor<B>; 2], [FloatTensor<B>; 2], f64, bool),
+    |([x, weight], statistics, eps, of_batch), grad, wanted| {
+        B::fused_batch_norm_backward(x, weight, grad, statistics, eps, of_batch, wanted)
+    }
+);
+
 step!(Gelu, 1, FloatTensor<B>, |x, grad, _wanted| [Some(B::fused_gelu_backward(x, grad))]);
 
 step!(Relu, 1, FloatTensor<B>, |out, grad, _wanted| [Some(B::fused_relu_backward(out, grad))]);
@@ -78,8 +87,16 @@ step!(Linear, 3, (Option<FloatTensor<B>>, Option<FloatTensor<B>>, bool), |(x, we
     B::fused_linear_backward(x, weight, grad, bias && wanted[2])
 });
 
+step!(LinearBf16, 3, (Option<FloatTensor<B>>, Option<FloatTensor<B>>, bool), |(x, weight, bias), grad, wanted| {
+    B::fused_linear_bf16_backward(x, weight, grad, bias && wanted[2])
+});
+
 step!(Attention, 3, ([FloatTensor<B>; 3], Heads, Option<BoolTensor<B>>), |(qkv, heads, mask), grad, wanted| {
     B::fused_attention_backward(qkv, grad, heads, mask, wanted)
+});
+
+step!(JoinedAttention, 1, (FloatTensor<B>, Heads, Option<BoolTensor<B>>), |(x, heads, mask), grad, _wanted| {
+    [Some(B::fused_joined_attention_backward(x, grad, heads, mask))]
 });
 
 step!(CrossEntropy, 1, [FloatTensor<B>; 2], |[logits, targets], grad, _wanted| {
@@ -93,6 +110,7 @@ fn both<const N: usize>(wanted: [bool; N], given: [bool; N]) -> [bool; N] {
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     const HALF_WEIGHTS: bool = B::HALF_WEIGHTS;
+    const ROUNDS_OPERANDS: bool = B::ROUNDS_OPERANDS;
 
     fn fused_layer_norm(
         x: FloatTensor<Self>,
@@ -114,6 +132,26 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         let nodes = [&x.node, &weight.as_ref().unwrap_or(&x).node];
         forward!(RmsNorm, [nodes[0], nodes[1]], (x.primitive.clone(), w.clone(), eps, given), {
             B::fused_rms_norm(x.primitive, w, eps)
+        })
+    }
+
+    /// Outside of the graph: what goes through them is a part of the norm's own backward pass.
+    fn fused_batch_statistics(x: FloatTensor<Self>) -> [FloatTensor<Self>; 2] {
+        B::fused_batch_statistics(x.primitive).map(<Self as AutodiffBackend>::from_inner)
+    }
+
+    fn fused_batch_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        statistics: [FloatTensor<Self>; 2],
+        eps: f64,
+        of_batch: bool,
+    ) -> FloatTensor<Self> {
+        let statistics = statistics.map(|of| of.primitive);
+        let keep = ([x.primitive.clone(), weight.primitive.clone()], statistics.clone(), eps, of_batch);
+        forward!(BatchNorm, [&x.node, &weight.node, &bias.node], keep, {
+            B::fused_batch_norm(x.primitive, weight.primitive, bias.primitive, statistics, eps, of_batch)
         })
     }
 
@@ -149,6 +187,23 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         forward!(Linear, [&x.node, &weight.node, bias_node], keep, B::fused_linear(x.primitive, weight.primitive, b))
     }
 
+    fn fused_linear_bf16(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let b = inner::<B, C>(&bias);
+        let bias_node = &bias.as_ref().unwrap_or(&x).node;
+        let keep = (
+            weight.is_tracked().then(|| x.primitive.clone()),
+            x.is_tracked().then(|| weight.primitive.clone()),
+            b.is_some(),
+        );
+        forward!(LinearBf16, [&x.node, &weight.node, bias_node], keep, {
+            B::fused_linear_bf16(x.primitive, weight.primitive, b)
+        })
+    }
+
     fn fused_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -160,6 +215,15 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         forward!(Attention, [&q.node, &k.node, &v.node], keep(), {
             B::fused_attention(q.primitive, k.primitive, v.primitive, heads, key_mask)
         })
+    }
+
+    fn fused_joined_attention(
+        x: FloatTensor<Self>,
+        heads: Heads,
+        key_mask: Option<BoolTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let keep = (x.primitive.clone(), heads, key_mask.clone());
+        forward!(JoinedAttention, [&x.node], keep, B::fused_joined_attention(x.primitive, heads, key_mask))
     }
 
     /// Outside of the graph: the results are leaves without gradient.

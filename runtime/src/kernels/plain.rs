@@ -63,6 +63,16 @@ fn normalise<B: Backend>(x: FloatTensor<B>, eps: f64, centred: bool) -> (FloatTe
     (B::float_mul(x, factor.clone()), factor)
 }
 
+/// The three thirds of the channels of x `[b, n, d]`.
+pub(super) fn thirds<B: Backend>(x: FloatTensor<B>) -> [FloatTensor<B>; 3] {
+    let [batch, tokens, channels] = dims::<B>(&x)[..] else { panic!("a tensor [batch, tokens, channels]") };
+    let third = channels / 3;
+    [0, 1, 2].map(|i| {
+        let slices: [Slice; 3] = [(0..batch).into(), (0..tokens).into(), (i * third..(i + 1) * third).into()];
+        B::float_slice(x.clone(), &slices)
+    })
+}
+
 fn norm<B: Backend>(
     x: FloatTensor<B>,
     weight: Option<FloatTensor<B>>,
@@ -142,6 +152,68 @@ pub(super) fn rms_norm_backward<B: Backend>(
 ) -> Grads<B, 2> {
     let [dx, dw, _] = norm_backward::<B>(x, weight, grad, eps, false, [wanted[0], wanted[1], false]);
     [dx, dw]
+}
+
+pub(super) fn batch_statistics<B: Backend>(x: FloatTensor<B>) -> [FloatTensor<B>; 2] {
+    let x = as_matrix::<B>(widen::<B>(B::float_detach(x)));
+    let width = x.shape()[1];
+    let mean = B::float_mean_dim(x.clone(), 0);
+    let off = B::float_sub(x, mean.clone());
+    let variance = B::float_mean_dim(B::float_mul(off.clone(), off), 0);
+    [mean, variance].map(|of| reshape::<B>(of, [width]))
+}
+
+/// (x − mean) / sqrt(variance + eps) of each row, and the factor 1 / sqrt(variance + eps).
+fn normalise_by<B: Backend>(
+    x: FloatTensor<B>,
+    [mean, variance]: [FloatTensor<B>; 2],
+    eps: f64,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let rank = x.rank();
+    let factor = B::float_recip(B::float_sqrt(B::float_add_scalar(widen::<B>(variance), eps.into())));
+    let factor = along_last::<B>(factor, rank);
+    let off = B::float_sub(x, along_last::<B>(widen::<B>(mean), rank));
+    (B::float_mul(off, factor.clone()), factor)
+}
+
+pub(super) fn batch_norm<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    statistics: [FloatTensor<B>; 2],
+    eps: f64,
+) -> FloatTensor<B> {
+    let (dtype, rank) = (x.dtype(), x.rank());
+    let (normed, _) = normalise_by::<B>(widen::<B>(x), statistics, eps);
+    let out = B::float_mul(normed, along_last::<B>(widen::<B>(weight), rank));
+    to_dtype::<B>(B::float_add(out, along_last::<B>(widen::<B>(bias), rank)), dtype)
+}
+
+pub(super) fn batch_norm_backward<B: Backend>(
+    [x, weight, grad]: [FloatTensor<B>; 3],
+    statistics: [FloatTensor<B>; 2],
+    eps: f64,
+    of_batch: bool,
+    wanted: [bool; 3],
+) -> Grads<B, 3> {
+    let (dtype, rank) = (x.dtype(), x.rank());
+    let grad = widen::<B>(grad);
+    let (normed, factor) = normalise_by::<B>(widen::<B>(x), statistics, eps);
+    let level = sum_rows::<B>(grad.clone());
+    let along = sum_rows::<B>(B::float_mul(grad.clone(), normed.clone()));
+    let dx = wanted[0].then(|| {
+        let shape = dims::<B>(&grad);
+        let rows: usize = shape[..rank - 1].iter().product();
+        let mut off = grad;
+        if of_batch {
+            let share =
+                |sum: &FloatTensor<B>| along_last::<B>(B::float_div_scalar(sum.clone(), (rows as f64).into()), rank);
+            off = B::float_sub(B::float_sub(off, share(&level)), B::float_mul(normed, share(&along)));
+        }
+        let scale = B::float_mul(factor, along_last::<B>(widen::<B>(weight), rank));
+        to_dtype::<B>(B::float_mul(off, scale), dtype)
+    });
+    [dx, wanted[1].then(|| to_dtype::<B>(along, dtype)), wanted[2].then(|| to_dtype::<B>(level, dtype))]
 }
 
 /// The probability of a standard normal value below x.

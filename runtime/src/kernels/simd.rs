@@ -8,7 +8,7 @@
 /// Whether the processor has what `wide!` compiles for: AVX2 with FMA, and AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(super) fn features() -> (bool, bool) {
+pub(crate) fn features() -> (bool, bool) {
     let v3 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     let v4 = v3
         && is_x86_feature_detected!("avx512f")
@@ -55,7 +55,7 @@ macro_rules! wide {
         }
     )+};
 }
-pub(super) use wide;
+pub(crate) use wide;
 
 /// Running values of a reduction: two vectors of 512 bits.
 pub(super) const LANES: usize = 32;

@@ -159,6 +159,76 @@ fn rms_norm_agrees() {
 }
 
 #[test]
+fn batch_norm_agrees() {
+    for shape in SHAPES {
+        let d = shape[2];
+        for inputs in layouts(vec![p(shape, 1), p([d], 2), p([d], 3)]) {
+            for of_batch in [true, false] {
+                let fixed = || [values([d], 4), values([d], 5).powi_scalar(2)].map(|t| A::from_inner(raw(t)));
+                let fused = |t: &[FloatTensor<A>]| {
+                    let statistics = if of_batch { A::fused_batch_statistics(t[0].clone()) } else { fixed() };
+                    A::fused_batch_norm(t[0].clone(), t[1].clone(), t[2].clone(), statistics, 1e-2, of_batch)
+                };
+                // Through plain operations all the way, so that the tape finds the gradient through the statistics.
+                let plain = |t: &[FloatTensor<A>]| {
+                    let x = cooked::<A, 3>(t[0].clone());
+                    let rows: usize = shape[..2].iter().product();
+                    let table = x.clone().reshape([rows, d]);
+                    let [mean, variance] = match of_batch {
+                        true => {
+                            let mean = table.clone().mean_dim(0);
+                            let off = table.clone() - mean.clone();
+                            [mean, (off.clone() * off).mean_dim(0)]
+                        }
+                        false => fixed().map(|t| cooked::<A, 1>(t).reshape([1, d])),
+                    };
+                    let [weight, bias] = [&t[1], &t[2]].map(|t| cooked::<A, 1>(t.clone()).reshape([1, d]));
+                    let out = (table - mean) / (variance + 1e-2).sqrt() * weight + bias;
+                    raw(out.reshape(shape))
+                };
+                agree(&format!("batch_norm {shape:?} {of_batch}"), &inputs, &fused, &plain);
+                let by_hand = |t: &[FloatTensor<A>]| {
+                    let statistics = if of_batch { A::fused_batch_statistics(t[0].clone()) } else { fixed() };
+                    plain::batch_norm::<A>(t[0].clone(), t[1].clone(), t[2].clone(), statistics, 1e-2)
+                };
+                if !of_batch {
+                    agree(&format!("batch_norm {shape:?} as it is"), &inputs, &fused, &by_hand);
+                }
+                let [x, weight, grad] = [inputs[0].clone(), inputs[1].clone(), raw(values(shape, 6))];
+                let statistics = plain::batch_statistics::<Flex>(x.clone());
+                let one = Flex::fused_batch_norm_backward(
+                    x.clone(),
+                    weight.clone(),
+                    grad.clone(),
+                    statistics.clone(),
+                    1e-2,
+                    of_batch,
+                    [true; 3],
+                );
+                let other =
+                    plain::batch_norm_backward::<Flex>([x, weight, grad], statistics, 1e-2, of_batch, [true; 3]);
+                for (one, other) in one.into_iter().flatten().zip(other.into_iter().flatten()) {
+                    assert_near(&raw_values(&one), &raw_values(&other), 1e-4, "the backward pass, fused and plain");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_slope_is_left_of_a_bias_in_front_of_a_batch_norm() {
+    let x = raw(values([4096, 8], 1) + 3.0);
+    let [statistics, grad] =
+        [Flex::fused_batch_statistics(x.clone()), [raw(values([4096, 8], 2)), raw(values([8], 3))]];
+    let [grad, weight] = grad;
+    let [dx, ..] = Flex::fused_batch_norm_backward(x, weight, grad, statistics, 1e-5, true, [true, false, false]);
+    let dx = raw_values(&dx.expect("it was wanted"));
+    let sums = (0..8).map(|channel| dx.iter().skip(channel).step_by(8).map(|&x| f64::from(x)).sum::<f64>());
+    // 4096 numbers of about 1, each rounded to half of 6e-8.
+    assert!(sums.clone().all(|sum| sum.abs() < 1e-5), "{:?}", sums.collect::<Vec<_>>());
+}
+
+#[test]
 fn activations_agree() {
     use burn::tensor::ops::ActivationOps;
     for shape in SHAPES {
@@ -339,6 +409,86 @@ fn the_plain_backward_forms_agree_with_those_of_burn() {
 }
 
 #[test]
+fn joined_attention_is_attention_of_the_three_parts() {
+    for (b, n, query, hd) in [(1, 1, 1, 1), (2, 5, 3, 4), (3, 37, 2, 16), (1, 300, 2, 3)] {
+        for (causal, masked) in [(false, false), (true, false), (false, true)] {
+            let heads = Heads { causal, ..Heads::full(query, hd) };
+            let mask = || masked.then(|| mask(b, n).into_primitive());
+            for inputs in layouts(vec![p([b, n, 3 * query * hd], 1)]) {
+                agree(
+                    &format!("joined attention {b} {n} {heads:?} masked {masked}"),
+                    &inputs,
+                    &|t| A::fused_joined_attention(t[0].clone(), heads, mask()),
+                    &|t| {
+                        let [q, k, v] = plain::thirds::<A>(t[0].clone());
+                        plain::attention::<A>(q, k, v, heads, mask())
+                    },
+                );
+            }
+        }
+    }
+    // The backends that have no form of their own, too.
+    let (x, heads) = (p([2, 5, 24], 1), Heads::full(2, 4));
+    let [q, k, v] = plain::thirds::<Flex>(x.clone());
+    let parts = plain::attention_backward::<Flex>([q, k, v], p([2, 5, 8], 2), heads, None, [true; 3]);
+    let want = Flex::float_cat(parts.into_iter().flatten().collect(), 2);
+    let got = Flex::fused_joined_attention_backward(x, p([2, 5, 8], 2), heads, None);
+    assert_near(&raw_values(&got), &raw_values(&want), 2e-5, "the parts put together");
+}
+
+/// The same numbers as bf16, each rounded to the nearest. (Flex's own cast goes through `f64`, and rounds twice.)
+fn halves(t: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+    let numbers: Vec<half::bf16> = raw_values(t).into_iter().map(half::bf16::from_f32).collect();
+    Flex::float_from_data(TensorData::new(numbers, t.shape()), &DEVICE)
+}
+
+/// The same numbers rounded to bf16.
+fn rounded(t: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+    Flex::float_cast(halves(t), DType::F32.into())
+}
+
+#[test]
+fn linear_in_bf16_is_linear_of_rounded_operands() {
+    for shape in SHAPES {
+        for out in [1, 3, 64] {
+            let given = vec![p(shape, 1), p([out, shape[2]], 2), p([out], 3), p([shape[0], shape[1], out], 4)];
+            for inputs in layouts(given) {
+                let what = format!("linear in bf16, {shape:?} to {out}");
+                let [x, w, b, g] = [0, 1, 2, 3].map(|i| inputs[i].clone());
+                let want = plain::linear::<Flex>(rounded(&x), rounded(&w), Some(b.clone()));
+                let got = Flex::fused_linear_bf16(x.clone(), w.clone(), Some(b.clone()));
+                assert_eq!(got.dtype(), DType::F32);
+                assert_near(&raw_values(&got), &raw_values(&want), 1e-5, &what);
+                // A weight of halves is as good as what it was rounded from.
+                let of_halves = Flex::fused_linear_bf16(x.clone(), halves(&w), Some(b.clone()));
+                assert_eq!(raw_values(&of_halves), raw_values(&got), "{what}");
+                let want = plain::linear_backward::<Flex>(Some(rounded(&x)), Some(rounded(&w)), rounded(&g), false);
+                let got = Flex::fused_linear_bf16_backward(Some(x.clone()), Some(w.clone()), g.clone(), true);
+                for (got, want) in got.iter().zip(&want).take(2) {
+                    let (got, want) = (got.as_ref().expect("asked for"), want.as_ref().expect("asked for"));
+                    assert_near(&raw_values(got), &raw_values(want), 1e-5, &what);
+                }
+                // The bias is added in f32, and so is its gradient.
+                let [.., db] = plain::linear_backward::<Flex>(None, None, g, true);
+                let (got, want) = (got[2].as_ref().expect("asked for"), db.expect("asked for"));
+                assert_near(&raw_values(got), &raw_values(&want), 1e-5, &what);
+                // On the tape, near to what it is in f32.
+                for n in 2..=3 {
+                    let tracked: Inputs = [&x, &w, &b][..n].iter().map(|t| ((*t).clone(), true)).collect();
+                    let (_, got) =
+                        run(&|t| A::fused_linear_bf16(t[0].clone(), t[1].clone(), t.get(2).cloned()), &tracked);
+                    let (_, want) =
+                        run(&|t| plain::linear::<A>(t[0].clone(), t[1].clone(), t.get(2).cloned()), &tracked);
+                    for (got, want) in got.into_iter().zip(want) {
+                        assert_near(&got.expect("tracked"), &want.expect("tracked"), 2e-2, &what);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn attention_reads_slices_of_one_projection() {
     let (b, n, c) = (2, 7, 12);
     let qkv: Tensor<Flex, 3> = values([b, n, 3 * c], 1);
@@ -439,6 +589,25 @@ fn adamw_agrees_and_works_in_place() {
 
 /// Two steps of `torch.optim.AdamW([p], lr=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.5)`, in double precision.
 #[test]
+fn the_norm_scaling_and_the_average_are_those_of_plain_numbers() {
+    for n in [1, 33, 20_000] {
+        for inputs in layouts(vec![p([n, 2], 1), p([n, 2], 2)]) {
+            let [a, b] = [0, 1].map(|i| raw_values(&inputs[i]));
+            let squares: f64 = a.iter().chain(&b).map(|&x| f64::from(x) * f64::from(x)).sum();
+            let norm = Flex::fused_norm(inputs.clone());
+            assert!((norm - squares.sqrt()).abs() < 1e-9 * norm, "{norm} for {squares}");
+            let scaled: Vec<f32> = a.iter().map(|x| x * 0.25).collect();
+            assert_eq!(raw_values(&Flex::fused_scale(inputs[0].clone(), 0.25)), scaled);
+            let blend: Vec<f32> = a.iter().zip(&b).map(|(x, y)| x * 0.75 + y * 0.25).collect();
+            let found = Flex::fused_average(inputs[0].clone(), inputs[1].clone(), 0.75);
+            assert_near(&raw_values(&found), &blend, 1e-6, "average");
+            assert_eq!(raw_values(&inputs[0]), a, "what somebody else holds stays");
+        }
+    }
+    assert_eq!(Flex::fused_norm(Vec::new()), 0.0);
+}
+
+#[test]
 fn adamw_follows_its_definition() {
     let settings = AdamW { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.5 };
     let one = |x: f32| Tensor::<Flex, 1>::from_data([x], &DEVICE);
@@ -521,6 +690,11 @@ fn all_bits() -> Vec<u32> {
         &|t| A::fused_linear(t[0].clone(), t[1].clone(), Some(t[2].clone())),
         vec![x(), p([151, d], 2), p([151], 3)],
     );
+    add_run(
+        &|t| A::fused_linear_bf16(t[0].clone(), t[1].clone(), Some(t[2].clone())),
+        vec![x(), p([151, d], 2), p([151], 3)],
+    );
+    add_run(&|t| A::fused_joined_attention(t[0].clone(), Heads::full(4, 50), None), vec![p([3, 333, 3 * d], 1)]);
     let heads = Heads { key_value: 2, ..Heads::full(4, 50) };
     let kv = |seed| p([3, 333, 100], seed);
     add_run(&|t| A::fused_attention(t[0].clone(), t[1].clone(), t[2].clone(), heads, None), vec![x(), kv(2), kv(3)]);

@@ -34,29 +34,23 @@ forward!(BatchNorm, |this, inputs, weights, pass| {
     let d = dims[dims.len() - 1];
     let rows: usize = dims[..dims.len() - 1].iter().product();
     let table = reshape::<B>(x.numbers(), &[rows, d]);
-    let (mean, variance) = match pass.training.is_some() && this.updates {
+    let of_batch = pass.training.is_some() && this.updates;
+    let statistics = match of_batch {
         true => {
-            let mean = B::float_mean_dim(table.clone(), 0);
-            let off = B::float_sub(table.clone(), mean.clone());
-            let variance = B::float_mean_dim(B::float_mul(off.clone(), off), 0);
+            let found = B::fused_batch_statistics(table.clone());
             // What is kept is the unbiased variance, as PyTorch has it; what normalises is the biased one.
             let unbiased = rows as f64 / (rows as f64 - 1.0).max(1.0);
-            for (name, now, factor) in [("running_mean", &mean, 1.0), ("running_var", &variance, unbiased)] {
-                let now = B::float_mul_scalar(reshape::<B>(now.clone(), &[d]), factor.into());
+            for (name, now, factor) in [("running_mean", &found[0], 1.0), ("running_var", &found[1], unbiased)] {
+                let now = B::float_mul_scalar(now.clone(), factor.into());
                 if let Some(id) = weights.id(name) {
                     pass.update::<B>(id, moved::<B>(weights.always(name), now, this.momentum));
                 }
             }
-            (mean, variance)
+            found
         }
-        false => {
-            let kept = |name: &str| reshape::<B>(weights.always(name), &[1, d]);
-            (kept("running_mean"), kept("running_var"))
-        }
+        false => [weights.always("running_mean"), weights.always("running_var")],
     };
-    let along = |name: &str| reshape::<B>(weights.always(name), &[1, d]);
-    let deviation = B::float_sqrt(B::float_add_scalar(variance, this.eps.into()));
-    let normed = B::float_div(B::float_sub(table, mean), deviation);
-    let normed = B::float_add(B::float_mul(normed, along("weight")), along("bias"));
+    let (weight, bias) = (weights.always("weight"), weights.always("bias"));
+    let normed = B::fused_batch_norm(table, weight, bias, statistics, this.eps, of_batch);
     vec![x.with(reshape::<B>(normed, &dims))]
 });

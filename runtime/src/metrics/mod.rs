@@ -7,6 +7,7 @@
 
 pub mod attack;
 pub mod corruptions;
+mod mean_class_accuracy;
 mod perplexity;
 mod top;
 
@@ -25,6 +26,22 @@ pub struct Output {
     pub dims: Vec<usize>,
     /// Row-major.
     pub values: Vec<f32>,
+}
+
+impl Output {
+    /// The mean over each `views` samples in a row.
+    pub fn averaged(mut self, views: usize) -> Self {
+        let samples = self.dims[0] / views.max(1);
+        let each = self.values.len() / self.dims[0].max(1);
+        let mean = |at: usize| {
+            let (sample, number) = (at / each, at % each);
+            let of = |view: usize| f64::from(self.values[(sample * views + view) * each + number]);
+            ((0..views).map(of).sum::<f64>() / views as f64) as f32
+        };
+        self.values = (0..samples * each).map(mean).collect();
+        self.dims[0] = samples;
+        self
+    }
 }
 
 /// A metric that counts.
@@ -104,6 +121,11 @@ impl Score {
 const TABLE: &[(&str, Reading, Way)] = &[
     ("top1", Reading::Percent, Way::Counting(|| Box::new(top::Top::new(1)))),
     ("top5", Reading::Percent, Way::Counting(|| Box::new(top::Top::new(5)))),
+    (
+        "mean_class_accuracy",
+        Reading::Percent,
+        Way::Counting(|| Box::new(mean_class_accuracy::MeanClassAccuracy::default())),
+    ),
     ("perplexity", Reading::Less, Way::Counting(|| Box::new(perplexity::Perplexity::default()))),
     ("imagenet_c", Reading::Percent, Way::Folders(&corruptions::MeanTop1)),
     ("imagenet_c_mce", Reading::ErrorPercent, Way::Folders(&corruptions::MeanCorruptionError)),

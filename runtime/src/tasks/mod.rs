@@ -3,6 +3,7 @@
 
 pub mod classification;
 pub mod language;
+pub mod points;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,25 +39,40 @@ pub trait Task {
     fn damaged_in_training(&self) -> usize {
         0
     }
-    /// What there is to ask of a task whose samples are images with one label each.
+    /// How many rows in a row of [`Task::evaluation`] are looks at one sample: what the model gives for them is averaged
+    /// before it is measured.
+    fn views(&self) -> usize {
+        1
+    }
+    /// What there is to ask of a task whose samples have one label each, and can be shown.
+    fn labelled(&self) -> Option<&dyn Labelled> {
+        None
+    }
+    /// What there is to ask of one whose samples are images besides.
     fn images(&self) -> Option<&dyn LabelledImages> {
         None
     }
 }
 
-/// Images of the evaluation split one by one, and images beside it.
-pub trait LabelledImages {
+/// The samples of the evaluation split one by one.
+pub trait Labelled {
+    /// What a sample is called, in the plural: `images`.
+    fn noun(&self) -> &'static str;
     /// The names of the classes; a label is an index into this.
     fn classes(&self) -> &[String];
-    /// The images of the evaluation split that could be read so far, in the order of [`Task::evaluation`].
+    /// The samples of the evaluation split that could be read so far, in the order of [`Task::evaluation`].
     fn readable(&self) -> Vec<usize>;
-    /// `class/file` of an image of the evaluation split.
-    fn name(&self, image: usize) -> &str;
-    /// An image of the evaluation split as it is on disk.
+    /// `class/file` of a sample of the evaluation split.
+    fn name(&self, sample: usize) -> &str;
+    /// A sample of the evaluation split as it is on disk, for the eye.
     ///
     /// # Errors
     /// It cannot be read.
-    fn picture(&self, image: usize) -> Result<Pixels>;
+    fn picture(&self, sample: usize) -> Result<Pixels>;
+}
+
+/// Images beside the evaluation split.
+pub trait LabelledImages: Labelled {
     /// What makes the model's numbers of pixels.
     fn normalize(&self) -> &Normalize;
     /// Looks whether a folder is there and has no class that the data has not, without listing its images.
@@ -117,6 +133,9 @@ type Opener = fn(&Experiment, &Call, &Opening<'_>, &mut dyn Observer) -> Result<
 const OPENERS: &[(&[&str], Opener)] = &[
     (&classification::DATASETS, |experiment, data, opening, observer| {
         Ok(Box::new(classification::Classification::open(experiment, data, opening, observer)?))
+    }),
+    (&points::DATASETS, |experiment, data, opening, _observer| {
+        Ok(Box::new(points::PointClouds::open(experiment, data, opening)?))
     }),
     (&language::DATASETS, |experiment, data, opening, observer| {
         Ok(Box::new(language::Language::open(experiment, data, opening, observer)?))

@@ -19,11 +19,11 @@ pub const MIXES: [&str; 2] = ["mixup", "cutmix"];
 /// The names of all samplers that Rust runs.
 pub const SAMPLERS: [&str; 1] = ["repeated"];
 /// The names of all groups of parameters that Rust tells apart.
-pub const GROUPS: [&str; 1] = ["rank"];
+pub const GROUPS: [&str; 2] = ["rank", "part"];
 /// The names of all ways that Rust gives groups of parameters a learning rate of their own.
-pub const SCALES: [&str; 0] = [];
+pub const SCALES: [&str; 1] = ["times"];
 /// The names of all ways that Rust looks at one sample several times.
-pub const VIEWS: [&str; 0] = [];
+pub const VIEWS: [&str; 1] = ["cloud_votes"];
 /// The names of all ways that Rust clips a gradient by, beside the limit of its norm.
 pub const CLIPS: [&str; 0] = [];
 /// The names of all ways that Rust changes the momentum of batch norms over a run.
@@ -64,11 +64,37 @@ pub fn undecayed(fields: &Fields, parameter: &Parameter) -> bool {
     let Some(Config::List(groups)) = call(fields, "optimizer").and_then(|call| call.with.get("no_decay")) else {
         return false;
     };
-    groups.iter().any(|group| match group {
-        Config::Call(call) if call.kind == "group" => call.size("n") == Some(parameter.shape.0.len()),
-        Config::Call(call) => call.kind == "layer" && parameter.within.contains(&call.name),
+    groups.iter().any(|group| belongs(group, parameter))
+}
+
+/// Whether a parameter is one of a group: by its number of dims, by what occurs in its path, or by a layer that it is in.
+fn belongs(group: &Config, parameter: &Parameter) -> bool {
+    let Config::Call(call) = group else { return false };
+    match (call.kind.as_str(), call.name.as_str()) {
+        ("group", "rank") => call.size("n") == Some(parameter.shape.0.len()),
+        ("group", "part") => match call.arguments.get("name") {
+            Some(Config::Str(name)) => parameter.path.contains(name.as_str()),
+            _ => false,
+        },
+        ("layer", layer) => parameter.within.iter().any(|within| within == layer),
         _ => false,
-    })
+    }
+}
+
+/// What the optimizer's learning rate is multiplied by for a parameter: the factor of the first group of `scaled` that it
+/// belongs to. It goes into the schedule as a rate of its own, so that where the schedule begins and ends stays what it says
+/// (paper.md §4.3).
+pub fn rate(fields: &Fields, parameter: &Parameter) -> f64 {
+    let Some(Config::List(scales)) = call(fields, "optimizer").and_then(|call| call.with.get("scaled")) else {
+        return 1.0;
+    };
+    let factor = |scale: &Config| match scale {
+        Config::Call(call) if call.name == "times" => {
+            call.arguments.get("group").filter(|group| belongs(group, parameter)).and(call.float("factor"))
+        }
+        _ => None,
+    };
+    scales.iter().find_map(factor).unwrap_or(1.0)
 }
 
 /// The learning rate over the run.

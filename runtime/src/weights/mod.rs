@@ -53,4 +53,5 @@ pub use locate::{LocationKind, Locations};
 pub use mapped::MappedFile;
 pub use names::{Filling, NameMap, Wanted, fill_report, fill_report_with};
 pub use numbers::Numbers;
+pub use pickle::{Array, lists_of_arrays};
 pub use taken::{blocks_left, check_taken};

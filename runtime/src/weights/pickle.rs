@@ -10,6 +10,7 @@
 //! is ever unfolded, and the number of instructions (`MOST_STEPS`), of open brackets (`DEEPEST`) and of axes
 //! (`MOST_AXES`) has an end.
 
+mod arrays;
 mod described;
 mod found;
 mod globals;
@@ -19,6 +20,7 @@ mod reading;
 use std::collections::HashMap;
 use std::path::Path;
 
+pub use arrays::{Array, lists_of_arrays};
 pub use found::Found;
 use globals::Global;
 pub use legacy::{is_legacy, legacy};
@@ -91,7 +93,7 @@ impl View {
 /// When the pickle would run code in Python's hands, is cut short or malformed, goes beyond the bounds, or has no
 /// tensors by name.
 pub fn tensors(bytes: &[u8], path: &Path) -> Result<Found> {
-    let mut machine = Machine::new(bytes, path);
+    let mut machine = Machine::new(Kind::Checkpoint, bytes, path);
     let root = machine.run()?;
     machine.collect(root)
 }
@@ -112,7 +114,46 @@ enum Value {
     Tensor(usize),
     /// A tensor of a kind that is not read: its name among the texts.
     Foreign(usize),
+    /// A string of bytes, by its index.
+    Bytes(usize),
+    /// numpy's type of numbers, by its index.
+    Numbers(usize),
+    /// numpy's array, by its index.
+    Array(usize),
     Opaque,
+}
+
+/// What a pickle is read for, which says what it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A checkpoint: tensors by name, and whatever a trainer put beside them.
+    Checkpoint,
+    /// Lists of numpy's arrays, and nothing else.
+    Arrays,
+}
+
+impl Kind {
+    /// What is expected, as it stands in a sentence.
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint of PyTorch",
+            Self::Arrays => "pickle of numpy's arrays",
+        }
+    }
+
+    fn writer(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "`torch.save`",
+            Self::Arrays => "`pickle.dump` of arrays",
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Checkpoint => RESAVE,
+            Self::Arrays => arrays::REMAKE,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -136,6 +177,7 @@ struct Tensor<'a> {
 }
 
 struct Machine<'a> {
+    kind: Kind,
     bytes: &'a [u8],
     at: usize,
     path: &'a Path,
@@ -151,6 +193,9 @@ struct Machine<'a> {
     states: HashMap<usize, Value>,
     storages: Vec<Storage<'a>>,
     tensors: Vec<Tensor<'a>>,
+    blobs: Vec<&'a [u8]>,
+    numbers: Vec<arrays::Numbers>,
+    arrays: Vec<arrays::Found>,
     /// Whether it wanted bytes beyond the last one.
     cut: bool,
     /// Pairs copied into dicts by calls: one instruction can copy a long list, and many can copy the same one.
@@ -158,8 +203,9 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn new(bytes: &'a [u8], path: &'a Path) -> Self {
+    fn new(kind: Kind, bytes: &'a [u8], path: &'a Path) -> Self {
         Self {
+            kind,
             bytes,
             at: 0,
             path,
@@ -173,6 +219,9 @@ impl<'a> Machine<'a> {
             states: HashMap::new(),
             storages: Vec::new(),
             tensors: Vec::new(),
+            blobs: Vec::new(),
+            numbers: Vec::new(),
+            arrays: Vec::new(),
             cut: false,
             copied: 0,
         }
@@ -393,6 +442,8 @@ impl<'a> Machine<'a> {
                         Value::Object(object) => {
                             self.states.insert(object, state);
                         }
+                        Value::Array(array) => self.fill(array, state)?,
+                        Value::Numbers(numbers) => self.complete(numbers, state)?,
                         Value::Opaque | Value::Dict(_) | Value::Tensor(_) | Value::Foreign(_) => {}
                         _ => return Err(self.malformed("attributes are given to what has none")),
                     }
@@ -409,11 +460,12 @@ impl<'a> Machine<'a> {
                         self.path,
                         format!("holds code (instruction 0x{opcode:02x}) in its pickle, which lmvc never runs"),
                     )
-                    .help(RESAVE));
+                    .help(self.kind.help()));
                 }
                 opcode => {
                     return Err(self.malformed(&format!(
-                        "instruction 0x{opcode:02x} at byte {opcode_at}, which `torch.save` never writes"
+                        "instruction 0x{opcode:02x} at byte {opcode_at}, which {} never writes",
+                        self.kind.writer()
                     )));
                 }
             }
@@ -503,12 +555,14 @@ impl<'a> Machine<'a> {
     // Failures.
 
     fn malformed(&self, found: &str) -> Failure {
-        Failure::at(self.path, format!("is damaged, or no checkpoint of PyTorch: in its pickle, {found}")).help(RESAVE)
+        Failure::at(self.path, format!("is damaged, or no {}: in its pickle, {found}", self.kind.in_words()))
+            .help(self.kind.help())
     }
 
     fn beyond(&self, bound: &str) -> Failure {
-        Failure::at(self.path, format!("has a pickle beyond what a checkpoint can need: more than {bound}"))
-            .help(RESAVE)
+        let of = self.kind.in_words();
+        Failure::at(self.path, format!("has a pickle beyond what a {of} can need: more than {bound}"))
+            .help(self.kind.help())
     }
 
     fn code(&self, module: &str, name: &str) -> Failure {
@@ -516,7 +570,7 @@ impl<'a> Machine<'a> {
             self.path,
             format!("holds code (`{}.{}`) in its pickle, which lmvc never runs", shown(module), shown(name)),
         )
-        .help(RESAVE)
+        .help(self.kind.help())
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the golden tests share: where the files are, reading them, and running a spec on them.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod stepping;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

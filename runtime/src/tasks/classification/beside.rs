@@ -8,9 +8,13 @@ use crate::data::transforms::CenterCrop;
 use crate::data::{Damage, ImageSet, Normalize, Pipeline, Pixels};
 use crate::error::{Failure, Result};
 use crate::metrics::corruptions::Folder;
-use crate::tasks::{Beside, LabelledImages};
+use crate::tasks::{Beside, Labelled, LabelledImages};
 
-impl LabelledImages for Classification {
+impl Labelled for Classification {
+    fn noun(&self) -> &'static str {
+        "images"
+    }
+
     fn classes(&self) -> &[String] {
         self.val.classes()
     }
@@ -26,7 +30,9 @@ impl LabelledImages for Classification {
     fn picture(&self, image: usize) -> Result<Pixels> {
         self.val.load(image)
     }
+}
 
+impl LabelledImages for Classification {
     fn normalize(&self) -> &Normalize {
         &self.eval_pipeline.normalize
     }

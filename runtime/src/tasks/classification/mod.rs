@@ -11,7 +11,7 @@ use lmv_compiler::Experiment;
 use lmv_compiler::config::{Call, Config};
 use lmv_compiler::graph::Graph;
 
-use super::{Batches, LabelledImages, Opening, Task};
+use super::{Batches, Labelled, LabelledImages, Opening, Task};
 use crate::data::{Damage, Damaged, ImageSet, Loader, LoaderOptions, Pipeline, SynthImages, order, synth_images};
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
@@ -240,6 +240,10 @@ impl Task for Classification {
 
     fn damaged_in_training(&self) -> usize {
         self.train_damage.count()
+    }
+
+    fn labelled(&self) -> Option<&dyn Labelled> {
+        Some(self)
     }
 
     fn images(&self) -> Option<&dyn LabelledImages> {

@@ -1,15 +1,23 @@
 //! What a pickle describes: the tensors that its calls of torch's own names stand for.
 
-use super::globals::{GLOBALS, Global, attacks};
-use super::{LONGEST_KEY, MOST_AXES, MOST_STEPS, Machine, RESAVE, Storage, Tensor, Value};
+use super::globals::{GLOBALS, Global, NUMPY, attacks};
+use super::{Kind, LONGEST_KEY, MOST_AXES, MOST_STEPS, Machine, RESAVE, Storage, Tensor, Value};
 use crate::error::{Failure, Result};
 use crate::weights::dtype::elements;
 use crate::weights::file::shown;
 
 impl<'a> Machine<'a> {
     pub(super) fn global(&mut self, module: &'a str, name: &'a str) -> Result<Global> {
-        if let Some((.., global)) = GLOBALS.iter().find(|(m, n, _)| *m == module && *n == name) {
+        // numpy's numbers beside tensors are a trainer's business, and torch's names are none of an array's.
+        let known = match self.kind {
+            Kind::Checkpoint => GLOBALS,
+            Kind::Arrays => NUMPY,
+        };
+        if let Some((.., global)) = known.iter().find(|(m, n, _)| *m == module && *n == name) {
             return Ok(*global);
+        }
+        if self.kind == Kind::Arrays {
+            return Err(self.code(module, name));
         }
         if attacks(module, name) {
             return Err(self.code(module, name));
@@ -85,7 +93,12 @@ impl<'a> Machine<'a> {
                 self.tensors.push(tensor);
                 Ok(Value::Tensor(self.tensors.len() - 1))
             }
-            Global::Storage(_) | Global::Dtype(_) => Err(self.malformed("a call of what cannot be called")),
+            Global::Array => self.begun(arguments),
+            Global::ArrayOfBytes => self.of_bytes(arguments),
+            Global::Numbers => self.numbers_of(arguments),
+            Global::ArrayClass | Global::Storage(_) | Global::Dtype(_) => {
+                Err(self.malformed("a call of what cannot be called"))
+            }
         }
     }
 

@@ -21,6 +21,14 @@ pub(super) enum Global {
     Subclass,
     /// A tensor of a kind that is not read: its name among the texts.
     Foreign(usize),
+    /// numpy's array as it begins: what is in it comes afterwards.
+    Array,
+    /// (bytes, type, shape, order) → numpy's array.
+    ArrayOfBytes,
+    /// numpy's type of numbers.
+    Numbers,
+    /// numpy's class of arrays.
+    ArrayClass,
     /// Anything else. What is made of it does nothing.
     Unknown,
 }
@@ -64,6 +72,16 @@ pub(super) const GLOBALS: &[(&str, &str, Global)] = &[
     ("torch", "bool", Global::Dtype(Dtype::Bool)),
     ("torch", "float8_e4m3fn", Global::Dtype(Dtype::Other("F8_E4M3", 8))),
     ("torch", "float8_e5m2", Global::Dtype(Dtype::Other("F8_E5M2", 8))),
+];
+
+/// numpy's names, in all of its versions.
+pub(super) const NUMPY: &[(&str, &str, Global)] = &[
+    ("numpy", "ndarray", Global::ArrayClass),
+    ("numpy", "dtype", Global::Numbers),
+    ("numpy.core.multiarray", "_reconstruct", Global::Array),
+    ("numpy._core.multiarray", "_reconstruct", Global::Array),
+    ("numpy.core.numeric", "_frombuffer", Global::ArrayOfBytes),
+    ("numpy._core.numeric", "_frombuffer", Global::ArrayOfBytes),
 ];
 
 /// Names that run code in Python's hands. Nothing here would run it either way, and this list is not what keeps a reader

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Found, Machine, Value};
+use super::{Found, Kind, Machine, Value};
 use crate::error::{Failure, Result};
 use crate::weights::file::shown;
 
@@ -34,7 +34,7 @@ pub struct Legacy {
 /// # Errors
 /// As [`tensors`](super::tensors).
 pub fn legacy(bytes: &[u8], path: &Path) -> Result<Option<Legacy>> {
-    let mut machine = Machine::new(bytes, path);
+    let mut machine = Machine::new(Kind::Checkpoint, bytes, path);
     let read = machine.legacy();
     if machine.cut && read.is_err() { Ok(None) } else { read.map(Some) }
 }

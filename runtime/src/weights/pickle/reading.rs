@@ -1,6 +1,6 @@
 //! The bytes of a pickle: numbers, texts and lines, none of which reaches beyond the end.
 
-use super::{Machine, Value};
+use super::{Kind, Machine, Value};
 use crate::error::{Failure, Result};
 
 impl<'a> Machine<'a> {
@@ -63,8 +63,16 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn blob(&mut self, len: usize) -> Result<()> {
-        self.take(len)?;
-        self.stack.push(Value::Opaque);
+        let blob = self.take(len)?;
+        let value = match self.kind {
+            // Beside tensors they are what a trainer kept.
+            Kind::Checkpoint => Value::Opaque,
+            Kind::Arrays => {
+                self.blobs.push(blob);
+                Value::Bytes(self.blobs.len() - 1)
+            }
+        };
+        self.stack.push(value);
         Ok(())
     }
 
