@@ -54,7 +54,11 @@ pub fn hold(name: &str, bytes: &[u8]) {
                 if info.dtype.is_number() {
                     let (numbers, again) = checkpoint.read_hashed(name).expect("it was read before");
                     assert_eq!(info.elements(), Some(numbers.len()));
-                    assert_eq!(Ok(again), hash);
+                    assert_eq!(Ok(&again), hash.as_ref());
+                    // The same without a copy, where there is such a way.
+                    let (halves, third) = checkpoint.read_numbers(name, true).expect("it was read before");
+                    let bits = |numbers: Vec<f32>| numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                    assert_eq!((bits(halves.into_f32()), third), (bits(numbers), again));
                 }
             }
             Err(failure) => {

@@ -19,8 +19,8 @@ pub struct Compute {
     /// is still one step
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub micro_batch: Option<u32>,
-    /// What matrix products are computed in: f32, bf16 or f16; f32 where nothing is said, and f16 on a GPU where the recipe
-    /// has `amp = true`
+    /// What matrix products are computed in: f32, bf16, frozen-bf16 (bf16 in frozen layers, f32 in the others) or f16; f32
+    /// where nothing is said, and f16 on a GPU where the recipe has `amp = true`
     #[arg(long, value_name = "TYPE")]
     pub precision: Option<Precision>,
 }

@@ -89,12 +89,11 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let keep = args.keep.then_some(args.checkpoint.as_path());
     if let Some(run) = keep {
         let lock = lock::Lock::read(run).map_err(|failure| context.failed(&failure))?;
-        if spec.compiled.folder().first().is_none_or(|(_, text)| lock::hash(text.as_bytes()) != lock.spec) {
-            let text = format!(
-                "what is kept in {} is measured by another text of its spec than it was made of",
-                run.display()
-            );
-            context.tell(&Message::warning(text).about(args.spec.display().to_string()));
+        let text_differs =
+            spec.compiled.folder().first().is_none_or(|(_, text)| lock::hash(text.as_bytes()) != lock.spec);
+        if text_differs || lock.variant.as_deref() != variant || !args.set.set.is_empty() {
+            let what = format!("what is kept in {} is of another spec than the run was made of", run.display());
+            context.tell(&Message::warning(what).about(args.spec.display().to_string()));
         }
     }
     let job = Job {

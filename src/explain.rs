@@ -152,7 +152,10 @@ fn unknown(what: &str) -> Message {
                 false => name.text.clone(),
             })
         });
-        let words = vocabulary::words().map(|word| word.word.to_owned());
+        let words = vocabulary::words().flat_map(|word| {
+            let field = word.word.strip_prefix("train.").map(str::to_owned);
+            field.into_iter().chain([word.word.to_owned()])
+        });
         let known: Vec<String> = names.chain(modules().map(|module| module.path.clone())).chain(words).collect();
         nearest(what, known.iter().map(String::as_str)).into_iter().map(str::to_owned).collect()
     };

@@ -6,6 +6,7 @@
 //! 3. The subcommand's `run` does the work and gives an [`Exit`].
 
 mod ablate;
+mod bench;
 mod build;
 mod check;
 mod completions;
@@ -28,6 +29,7 @@ mod progress;
 mod proof;
 mod report;
 mod rewrite;
+mod room;
 mod scores;
 mod show;
 mod spec;
@@ -64,6 +66,7 @@ enum Command {
     Eval(eval::Args),
     Report(report::Args),
     Infer(infer::Args),
+    Bench(bench::Args),
     Inspect(inspect::Args),
     Generate(generate::Args),
     Data(data::Args),
@@ -106,6 +109,7 @@ fn run() -> Exit {
         Command::Eval(args) => eval::run(args, &context),
         Command::Report(args) => report::run(args, &context),
         Command::Infer(args) => infer::run(args, &context),
+        Command::Bench(args) => bench::run(args, &context),
         Command::Inspect(args) => inspect::run(args, &context),
         Command::Generate(args) => generate::run(args, &context),
         Command::Data(args) => data::run(args, &context),

@@ -19,6 +19,15 @@ pub fn keep_large_buffers() {
     }
 }
 
+/// Hands memory that is free back to the kernel, so that what is resident is what is held.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: `malloc_trim` takes a number and touches nothing but memory that is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

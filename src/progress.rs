@@ -215,6 +215,10 @@ impl Observer for Progress {
                 self.folder = Some(if count > 1 { format!("{name} ({number}/{count})") } else { name });
             }
             Event::Evaluated { done, total } => self.evaluated(done, total),
+            Event::Repeated { what, done, total } => {
+                self.folder.get_or_insert_with(|| what.to_owned());
+                self.evaluated(done, total);
+            }
             Event::Epoch { epoch, loss, metrics, best, left_out, replaced } => {
                 self.epoch(epoch, loss, &metrics, best, (left_out, replaced));
                 self.context.event(

@@ -7,8 +7,11 @@ mod table;
 use std::path::PathBuf;
 
 use clap::{ValueEnum, value_parser};
+use lmv_compiler::Recipe;
 use lmv_compiler::drawing;
-use lmv_compiler::passes::count::Counter;
+use lmv_compiler::passes::count::{self, Counter};
+use lmv_compiler::passes::peak::peak;
+use lmv_runtime::device::{self, DeviceChoice};
 
 use crate::build::json;
 use crate::context::{Context, Exit, Message};
@@ -64,6 +67,14 @@ fn show(args: &Args, context: &Context) -> Result<(), Exit> {
             let total = Counter::new(&experiment.graph).total();
             let (trained, frozen) = experiment.graph.parameter_counts();
             let flops = (!total.flops_unknown).then_some(total.flops);
+            let recipe = experiment.train.as_ref();
+            let batch = batch(args, recipe);
+            let plan = device::passes(DeviceChoice::Cpu).plan(&experiment.graph);
+            let (held, most) = (count::memory(&plan, recipe, batch), peak(&plan, recipe, batch));
+            graph["memory"] = serde_json::json!({
+                "batch": batch, "trained": held.trained, "gradients": held.gradients, "optimizer": held.optimizer,
+                "frozen": held.frozen, "kept": held.kept, "peak": most.bytes(), "unknown": most.unknown,
+            });
             graph["totals"] = serde_json::json!({ "trained": trained, "frozen": frozen, "flops": flops });
             json(&graph)
         }
@@ -80,11 +91,16 @@ fn show(args: &Args, context: &Context) -> Result<(), Exit> {
             })?
         }
         Format::Table => {
-            let recipe_batch = experiment.train.as_ref().map(|recipe| recipe.batch);
-            let batch = args.batch.and_then(|batch| usize::try_from(batch).ok()).or(recipe_batch).unwrap_or(1);
+            let batch = batch(args, experiment.train.as_ref());
             let name = args.variant.behind(args.spec.display().to_string());
             table::draw(&name, &checked, usize::from(args.depth.unwrap_or(TABLE_DEPTH)), batch, context.stdout_color)
         }
     };
     context.print(&text)
+}
+
+/// The samples that are reckoned with.
+fn batch(args: &Args, recipe: Option<&Recipe>) -> usize {
+    let given = args.batch.and_then(|batch| usize::try_from(batch).ok());
+    given.or(recipe.map(|recipe| recipe.batch)).unwrap_or(1)
 }

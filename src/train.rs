@@ -28,6 +28,7 @@ use crate::locate::{self, Locate};
 use crate::progress::{Progress, by_name, in_words};
 use crate::proof::{Locked, Purpose, Subject};
 use crate::report;
+use crate::room;
 use crate::spec::{self, Checked, Override, Set, Variant};
 
 /// The folder that runs go into where nothing else is said.
@@ -220,6 +221,7 @@ pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> R
         Target::New { root, name } => {
             // A place that is missing is told before there is a folder that says a run began.
             let places = places_of(job)?;
+            room::check(&job.spec.experiment, device, job.micro_batch, observer)?;
             let folder = RunFolder::create(root, name)?;
             let files = job.spec.compiled.folder();
             if files.len() > 1 {
@@ -236,11 +238,13 @@ pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> R
         Target::Resume(run) => {
             let folder = RunFolder::resume(run)?;
             let then = Lock::read(folder.path())?;
+            let micro_batch = job.micro_batch.or(then.micro_batch);
+            room::check(&job.spec.experiment, device, micro_batch, observer)?;
             let lock = Lock {
                 seed: then.seed,
                 steps: job.steps,
                 checkpoint_steps: job.checkpoint_steps.or(then.checkpoint_steps),
-                micro_batch: job.micro_batch.or(then.micro_batch),
+                micro_batch,
                 precision: job.precision.or(then.precision),
                 ..new_lock(job, device)
             };

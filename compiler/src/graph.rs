@@ -170,6 +170,15 @@ pub enum Filling {
     },
 }
 
+impl Filling {
+    /// The name that weights are looked up by.
+    pub fn weights(&self) -> &str {
+        match self {
+            Self::Block { weights, .. } | Self::Named { weights, .. } => weights,
+        }
+    }
+}
+
 /// A language model as the file declares it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LlmSizes {

@@ -2,6 +2,7 @@
 
 use lmv_compiler::passes::Passes;
 use lmv_compiler::passes::count::{Counter, memory, step_flops};
+use lmv_compiler::passes::peak::peak;
 use lmv_compiler::plan::Plan;
 use lmv_compiler::{Compiled, compile};
 
@@ -66,4 +67,38 @@ fn a_frozen_block_costs_its_forward_pass_and_the_gradient_of_its_inputs() {
     let marked = plan(program, Passes::ALL);
     let [first, block] = [0, 1].map(|index| marked.nodes[index].flops.expect("declared"));
     assert_eq!(step_flops(&marked), 2.0 * first + 2.0 * block);
+}
+
+/// Bytes that come and go in a step of one sample, in rows of 8 numbers for 4 tokens.
+fn passing_rows(program: &str) -> f64 {
+    let most = peak(&plan(program, Passes::ALL), None, 1);
+    assert!(!most.unknown);
+    most.passing / (4.0 * 4.0 * 8.0)
+}
+
+#[test]
+fn a_peak_is_what_is_held_at_the_worst_moment() {
+    // x, then x and y; backward x, the gradient of y, and that of the weight: (8 · 8 + 8) / 32 rows.
+    assert_eq!(passing_rows("model(x : [4, 8]) { x >> linear(8, 8) }"), 2.0 + 72.0 / 32.0);
+    // At the second layer: x, y, the gradients of z and of y, and of its weight. At the first one, y is gone, and so is the
+    // gradient of z: x, the gradient of y, and those of both weights, which is more.
+    let two = passing_rows("model(x : [4, 8]) { x >> linear(8, 8) >> linear(8, 8) }");
+    assert_eq!(two, f64::max(4.0 + 72.0 / 32.0, 2.0 + 2.0 * 72.0 / 32.0));
+    // Frozen layers keep nothing and have no gradient of a weight: forward x, y and z, backward x and two gradients.
+    let frozen = "model(x : [4, 8]) { x >> linear(8, 8) >> frozen(random(linear(8, 8))) }";
+    assert_eq!(passing_rows(frozen), f64::max(3.0, 2.0 + 72.0 / 32.0));
+    // Behind a frozen encoder there is no way back: at its end are its output, the head's, and the weight's gradient.
+    let encoder = "model(x : [4, 8]) { x >> frozen(random(linear(8, 8))) >> linear(8, 8) }";
+    assert_eq!(passing_rows(encoder), 2.0 + 72.0 / 32.0);
+}
+
+#[test]
+fn a_peak_has_what_stands_and_grows_with_the_batch() {
+    let plan = plan("model(x : [4, 8]) { x >> linear(8, 8) >> frozen(random(linear(8, 8))) }", Passes::ALL);
+    let [one, ten] = [1, 10].map(|batch| peak(&plan, None, batch));
+    // The program, weights of both layers, and two moments of the first one's.
+    assert_eq!(one.standing - 16.0 * 1024.0 * 1024.0, 4.0 * (72.0 + 72.0 + 2.0 * 72.0));
+    assert_eq!(one.standing, ten.standing);
+    assert_eq!(ten.passing, 4.0 * 10.0 * (4.0 * 8.0) * 3.0);
+    assert_eq!(ten.bytes(), ten.standing + ten.passing);
 }

@@ -47,6 +47,15 @@ pub enum Event {
         /// In all.
         total: usize,
     },
+    /// So many runs of a part are done, in a benchmark.
+    Repeated {
+        /// The part: `train`.
+        what: &'static str,
+        /// Done, with those that do not count.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
     /// An epoch is done.
     Epoch {
         /// The epoch, from 0.
@@ -59,7 +68,7 @@ pub enum Event {
         best: bool,
         /// Evaluation samples that could not be read and count for nothing.
         left_out: usize,
-        /// Training samples that could not be read so far, for which others stood in.
+        /// Training samples that could not be read since the run began or went on, for which others stood in.
         replaced: usize,
     },
 }

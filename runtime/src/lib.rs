@@ -10,6 +10,7 @@
 //!
 //! It never prints: what happens goes to an [`events::Observer`], what fails is an [`error::Failure`].
 
+pub mod benchmark;
 pub mod data;
 pub mod device;
 pub mod error;

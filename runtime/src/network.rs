@@ -43,6 +43,7 @@ impl<B: Kernels> Network<B> {
     pub fn forward(&self, inputs: Vec<Stream<B>>, tensors: &[FloatTensor<B>], pass: &mut Pass) -> Vec<Stream<B>> {
         self.course.run(inputs, |index, inputs| {
             let weights = Weights { names: &self.course.plan.nodes[index].tensors, tensors };
+            pass.frozen = self.course.frozen[index];
             self.layers[index].forward(inputs, &weights, pass)
         })
     }
@@ -55,6 +56,8 @@ struct Course {
     last_uses: Vec<Vec<StreamId>>,
     wanted: Vec<StreamId>,
     needed: Vec<bool>,
+    /// For each node whether it has parameters, all of them frozen.
+    frozen: Vec<bool>,
 }
 
 impl Course {
@@ -76,7 +79,11 @@ impl Course {
                 last_uses[index].push(stream);
             }
         }
-        Ok(Self { plan: plan.clone(), last_uses, wanted, needed })
+        let all_frozen = |node: &lmv_compiler::plan::Node| {
+            !node.tensors.is_empty() && node.tensors.iter().all(|(_, id)| plan.tensors[id.0].frozen)
+        };
+        let frozen = plan.nodes.iter().map(all_frozen).collect();
+        Ok(Self { plan: plan.clone(), last_uses, wanted, needed, frozen })
     }
 
     /// Runs the nodes that are needed, each by `node` with its index and its inputs; gives the streams that are wanted.
@@ -86,7 +93,15 @@ impl Course {
             streams[port.stream.0] = Some(stream);
         }
         for (index, planned) in self.plan.nodes.iter().enumerate().filter(|(index, _)| self.needed[*index]) {
-            let inputs = planned.inputs.iter().filter_map(|stream| streams[stream.0].clone()).collect();
+            // The last use gives the stream away, so that a layer with the only handle to numbers may work in their place.
+            let last = |at: usize, stream: &StreamId| {
+                self.last_uses[index].contains(stream) && !planned.inputs[at + 1..].contains(stream)
+            };
+            let inputs = planned.inputs.iter().enumerate().filter_map(|(at, stream)| match last(at, stream) {
+                true => streams[stream.0].take(),
+                false => streams[stream.0].clone(),
+            });
+            let inputs = inputs.collect();
             for (id, stream) in planned.outputs.iter().zip(node(index, inputs)) {
                 streams[id.0] = Some(stream);
             }

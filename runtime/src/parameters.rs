@@ -22,6 +22,7 @@ use crate::init;
 use crate::kernels::Kernels;
 use crate::places::Places;
 use crate::training::checkpoint_store::{CheckpointStore, Loaded, Slot, read_checkpoint};
+use crate::training::lock::Lock;
 use crate::training::seeds::Seeds;
 use crate::training::tensor_file::Tensor;
 use crate::weights::{self, Checkpoint, Grid, MappedFile, NameMap, Numbers, Wanted};
@@ -67,6 +68,11 @@ pub fn load<B: Kernels>(
         Some(trained) => from_checkpoint(plan, trained, observer)?,
         None => BTreeMap::new(),
     };
+    // A file of weights that was given as a checkpoint; all that is from it shares it.
+    let file = found.values().find_map(|origin| match origin {
+        Origin::File(file, _) => Some(file.clone()),
+        _ => None,
+    });
     let mut sources = Sources { places, open: BTreeMap::new(), hashers: BTreeMap::new(), notes: Vec::new() };
     let named = sources.named(plan, &found)?;
     found.extend(named);
@@ -96,11 +102,31 @@ pub fn load<B: Kernels>(
         })
     })?;
     sources.notes.drain(..).for_each(|note| observer.event(Event::Note(note)));
-    let hashes = std::mem::take(&mut sources.hashers)
+    let hashes: BTreeMap<String, String> = std::mem::take(&mut sources.hashers)
         .into_iter()
-        .map(|(name, hasher)| (name, hasher.finalize().to_hex().to_string()));
-    let mapped = sources.open.values().flat_map(Checkpoint::mapped).collect();
-    Ok(Parameters { tensors, hashes: hashes.collect(), mapped })
+        .map(|(name, hasher)| (name, hasher.finalize().to_hex().to_string()))
+        .collect();
+    if let Some(run) = checkpoint.and_then(|trained| Lock::read(trained.path).ok()) {
+        for name in otherwise(plan, &run, &hashes) {
+            observer.event(Event::Warning(format!("the weights `{name}` are not those that the run was trained with")));
+        }
+    }
+    let mapped = sources.open.values().chain(file.as_deref()).flat_map(Checkpoint::mapped).collect();
+    Ok(Parameters { tensors, hashes, mapped })
+}
+
+/// The weights that a run was trained with and that are others now. Only those of which nothing was trained can be held
+/// against its lock: of the others the run's checkpoint brings a part.
+fn otherwise<'h>(plan: &Plan, run: &Lock, hashes: &'h BTreeMap<String, String>) -> Vec<&'h str> {
+    let all_frozen = |name: &str| {
+        let mut of_it = plan
+            .parameters
+            .iter()
+            .filter(|parameter| parameter.filled_by.as_ref().is_some_and(|by| by.weights() == name));
+        of_it.all(|parameter| parameter.frozen)
+    };
+    let differs = |(name, hash): &(&String, &String)| run.weights.get(*name).is_some_and(|then| then != *hash);
+    hashes.iter().filter(differs).map(|(name, _)| name.as_str()).filter(|name| all_frozen(name)).collect()
 }
 
 /// Where a parameter's values are until they are wanted: a model's are never all in memory beside its tensors.

@@ -19,6 +19,9 @@ pub enum Precision {
     F32,
     /// 16 bits, 8 of them for the exponent: the range of `f32`, three digits.
     Bf16,
+    /// [`Precision::Bf16`] in layers whose parameters are all frozen, 32 bits in the others: what is trained is computed as
+    /// ever, and the frozen block, which costs most, as fast as the device can.
+    FrozenBf16,
     /// 16 bits, 5 of them for the exponent: gradients below 6e-8 vanish, so that the loss is scaled up for them
     /// (`training::loss_scale`).
     F16,
@@ -26,14 +29,31 @@ pub enum Precision {
 
 impl Precision {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::F16];
+    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::FrozenBf16, Self::F16];
+
+    /// What the products of a layer are computed in, whose parameters are all `frozen` or not.
+    pub fn within(self, frozen: bool) -> Self {
+        match (self, frozen) {
+            (Self::FrozenBf16, true) => Self::Bf16,
+            (Self::FrozenBf16, false) => Self::F32,
+            (precision, _) => precision,
+        }
+    }
 
     /// A tensor of any shape as a matrix product takes it.
     pub fn narrow<B: Kernels>(self, tensor: FloatTensor<B>) -> FloatTensor<B> {
         match self {
             Self::F32 => tensor,
-            Self::Bf16 => B::float_cast(tensor, FloatDType::BF16),
+            Self::Bf16 | Self::FrozenBf16 => B::float_cast(tensor, FloatDType::BF16),
             Self::F16 => B::float_cast(tensor, FloatDType::F16),
+        }
+    }
+
+    /// A tensor of any shape in this type.
+    pub fn cast<B: Kernels>(self, tensor: FloatTensor<B>) -> FloatTensor<B> {
+        match self {
+            Self::F32 => B::float_cast(tensor, FloatDType::F32),
+            _ => self.narrow::<B>(tensor),
         }
     }
 
@@ -51,6 +71,7 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::FrozenBf16 => "frozen-bf16",
             Self::F16 => "f16",
         })
     }
@@ -61,6 +82,6 @@ impl FromStr for Precision {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|precision| precision.to_string() == text);
-        found.ok_or_else(|| format!("`{text}` is none of f32, bf16, f16"))
+        found.ok_or_else(|| format!("`{text}` is none of f32, bf16, frozen-bf16, f16"))
     }
 }

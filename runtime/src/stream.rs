@@ -24,7 +24,7 @@ enum Values<B: Kernels> {
 
 /// For each dim that varies from sample to sample which of its places are real: the dim, counted without the batch, and
 /// `[batch, length]`, true where real. A dim that is not among them is real throughout.
-type Masks<B> = Vec<(usize, BoolTensor<B>)>;
+pub type Masks<B> = Vec<(usize, BoolTensor<B>)>;
 
 impl<B: Kernels> Stream<B> {
     /// Numbers, all of them real.
@@ -83,6 +83,18 @@ impl<B: Kernels> Stream<B> {
             Values::Numbers(numbers) => numbers,
             Values::Classes(_) => unreachable!("the checker gives classes only to layers that take them"),
         }
+    }
+
+    /// The same places with other numbers, made of these.
+    pub fn map(self, f: impl FnOnce(FloatTensor<B>) -> FloatTensor<B>) -> Self {
+        let (numbers, masks) = self.into_parts();
+        Self { values: Values::Numbers(f(numbers)), masks }
+    }
+
+    /// The numbers, `[batch, ..]`, and which places of them are real.
+    pub fn into_parts(self) -> (FloatTensor<B>, Masks<B>) {
+        let Self { values, masks } = self;
+        (Self { values, masks: Vec::new() }.into_numbers(), masks)
     }
 
     /// The numbers of classes, `[batch, ..]`.

@@ -16,6 +16,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("split3", "model(x : [5, 4]) { x >> linear(4, 12) >> split3 >> (gelu, identity, relu) }"),
     ("token", "model(x : [5, 4]) { x >> linear(4, 6) >> token(2) }"),
     ("silu_gate", "model(x : [3, 4]) { x >> (linear(4, 6), linear(4, 6)) >> silu_gate }"),
+    ("self_attend", "model(x : [5, 4]) { x >> linear(4, 36) >> self_attend(3) }"),
+    ("self_attend", "model(x : [T?, 4]) { x >> linear(4, 36) >> self_attend(2) >> mean_tokens }"),
     ("attend", "model(x : [5, 4]) { x >> (linear(4, 12), linear(4, 12, bias = false), linear(4, 12)) >> attend(3) }"),
     ("attend", "model(x : [T?, 4]) { x >> (linear(4, 12), linear(4, 12, bias = false), linear(4, 12)) >> attend(3) >> mean_tokens }"),
     (

@@ -74,8 +74,8 @@ fn measured(kept: &Kept) -> String {
     });
     let when = match kept.epoch {
         Some(epoch) => format!("after epoch {epoch}"),
-        None if kept.average => "of the averaged weights, by `lmvc eval --ema --keep`".into(),
-        None => "of the best checkpoint, by `lmvc eval --keep`".into(),
+        None if kept.average => "with the averaged weights, by `lmvc eval --ema --keep`".into(),
+        None => "by `lmvc eval --keep`".into(),
     };
     let left_out = match kept.left_out {
         0 => String::new(),

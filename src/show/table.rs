@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use lmv_compiler::config::{Call, Config};
 use lmv_compiler::graph::{Filling, Graph, Node};
 use lmv_compiler::passes::count::{self, Counter, Sum};
+use lmv_compiler::passes::peak::peak;
 use lmv_compiler::plan::Plan;
 use lmv_compiler::{Metric, Recipe};
 use lmv_runtime::device::{self, DeviceChoice};
@@ -266,6 +267,9 @@ fn memory(plan: &Plan, recipe: Option<&Recipe>, batch: usize) -> Vec<(&'static s
         let kept = bytes(memory.kept);
         let what = format!("{kept} more that the forward pass of a batch of {batch} keeps for the backward pass");
         facts.push(("", format!("{}{what}", least(memory.kept_unknown))));
+        let peak = peak(plan, recipe, batch);
+        let most = format!("{} is the most that a step of it holds at one time, on the CPU", bytes(peak.bytes()));
+        facts.push(("", format!("{}{most}", least(peak.unknown))));
     }
     facts
 }

@@ -10,7 +10,7 @@ use crate::plan::{Node, Plan, SPLIT};
 use crate::recipe::Recipe;
 
 /// Bytes of a number in f32, which everything is counted as: what a file has in half precision is not known here.
-const BYTES: f64 = 4.0;
+pub(super) const BYTES: f64 = 4.0;
 /// Numbers that AdamW keeps for each one it trains: the averages of its gradient and of that squared.
 const ADAMW_NUMBERS: f64 = 2.0;
 
@@ -146,7 +146,7 @@ pub fn step_flops(plan: &Plan) -> f64 {
 }
 
 /// The nodes that the outputs need.
-fn needed(plan: &Plan) -> impl Iterator<Item = &Node> {
+pub(super) fn needed(plan: &Plan) -> impl Iterator<Item = &Node> {
     let needed = plan.needed_for(plan.outputs.iter().map(|port| port.stream));
     plan.nodes.iter().zip(needed).filter(|(_, needed)| *needed).map(|(node, _)| node)
 }
@@ -165,7 +165,7 @@ fn kept(plan: &Plan) -> BTreeSet<StreamId> {
 
 /// What a layer on the gradient tape keeps, in the runtime's kernels; of a layer whose declaration does not say, all that
 /// it was given, which is the most that it can need.
-fn kept_by<'n>(node: &'n Node, declared: &HashMap<&str, &[Fact]>) -> &'n [StreamId] {
+pub(super) fn kept_by<'n>(node: &'n Node, declared: &HashMap<&str, &[Fact]>) -> &'n [StreamId] {
     let facts = declared.get(node.layer.as_str()).copied().unwrap_or_default();
     let said = facts.iter().find_map(|fact| match fact {
         Fact::Keeps(kept) => Some(*kept),

@@ -2,12 +2,13 @@
 //! rounding, with less work. A pass changes frozen parameters only; paths of parameters, what fills them and what a
 //! checkpoint holds stay as the graph has them.
 //!
-//! [`count`] is none of them: it changes nothing, and tells what a plan costs.
+//! [`count`] and [`peak`] are none of them: they change nothing, and tell what a plan costs.
 
 pub mod count;
 mod fold_norms;
 mod freeze_frontier;
 mod join_linears;
+pub mod peak;
 
 pub use fold_norms::fold_norms;
 pub use freeze_frontier::freeze_frontier;

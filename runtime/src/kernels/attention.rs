@@ -4,7 +4,7 @@
 //! again rather than keep them. A task takes a whole key and value head there, so that the queries which share it add
 //! to its gradients in a fixed order.
 
-use burn::tensor::ops::BoolTensor;
+use burn::tensor::ops::{BoolTensor, FloatTensorOps};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
@@ -177,25 +177,36 @@ fn views(out: &mut Option<Vec<f32>>, batch: usize, rows: usize, parts: usize, wi
     }
 }
 
-pub(super) fn backward(
-    [q, k, v]: [FlexTensor; 3],
-    grad: FlexTensor,
+/// What attention was computed from, and the gradient of what it gave.
+struct Past {
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    grad: Tokens,
+    mask: Mask,
     heads: Heads,
-    key_mask: Option<BoolTensor<Flex>>,
-    wanted: [bool; 3],
-) -> [Option<FlexTensor>; 3] {
-    let (q, k, v, g, mask) = (Tokens::new(q), Tokens::new(k), Tokens::new(v), Tokens::new(grad), Mask::new(key_mask));
-    let (n, m, hd) = (q.rows, k.rows, q.channels / heads.query);
-    let (group, scale) = (heads.group(), heads.scale as f32);
-    let mut out = [(wanted[0], &q), (wanted[1], &k), (wanted[2], &v)]
-        .map(|(wanted, like)| wanted.then(|| new_rows(like.batch * like.rows, like.channels, |_, _| {})));
-    {
-        let [dq, dk, dv] = &mut out;
-        let views = |out, rows, width| views(out, q.batch, rows, heads.key_value, width);
-        let views: Vec<_> = views(dq, n, group * hd).into_iter().zip(views(dk, m, hd)).zip(views(dv, m, hd)).collect();
+}
+
+impl Past {
+    fn new([q, k, v]: [FlexTensor; 3], grad: FlexTensor, heads: Heads, key_mask: Option<BoolTensor<Flex>>) -> Self {
+        let [q, k, v, grad] = [q, k, v, grad].map(Tokens::new);
+        Self { q, k, v, grad, mask: Mask::new(key_mask), heads }
+    }
+
+    /// Channels of a head.
+    fn width(&self) -> usize {
+        self.q.channels / self.heads.query
+    }
+
+    /// Writes the gradients of q, k and v, each by views of its wanted key and value heads, batch by batch; those of q
+    /// have all query heads of theirs.
+    fn gradients(&self, views: Vec<[Option<MatMut<'_>>; 3]>) {
+        let Self { q, k, v, grad: g, mask, heads } = self;
+        let (n, m, hd) = (q.rows, k.rows, self.width());
+        let (group, scale) = (heads.group(), heads.scale as f32);
         let at_a_time = queries_at_a_time(n, m);
         views.into_par_iter().enumerate().for_each_init(Vec::new, |scratch: &mut Vec<f32>, (task, views)| {
-            let ((mut dq, mut dk), mut dv) = views;
+            let [mut dq, mut dk, mut dv] = views;
             let (b, shared) = (task / heads.key_value, task % heads.key_value);
             let (ks, vs, keep) = (k.head(b, shared, hd), v.head(b, shared, hd), mask.of(b, m));
             scratch.resize(2 * at_a_time * m, 0.0);
@@ -228,10 +239,66 @@ pub(super) fn backward(
             }
         });
     }
-    let shapes = [&q, &k, &v].map(|t| [t.batch, t.rows, t.channels]);
+}
+
+pub(super) fn backward(
+    qkv: [FlexTensor; 3],
+    grad: FlexTensor,
+    heads: Heads,
+    key_mask: Option<BoolTensor<Flex>>,
+    wanted: [bool; 3],
+) -> [Option<FlexTensor>; 3] {
+    let past = Past::new(qkv, grad, heads, key_mask);
+    let Past { q, k, v, .. } = &past;
+    let mut out = [(wanted[0], q), (wanted[1], k), (wanted[2], v)]
+        .map(|(wanted, like)| wanted.then(|| new_rows(like.batch * like.rows, like.channels, |_, _| {})));
+    {
+        let [dq, dk, dv] = &mut out;
+        let hd = past.width();
+        let views = |out, rows, width| views(out, q.batch, rows, heads.key_value, width);
+        let all = views(dq, q.rows, heads.group() * hd).into_iter().zip(views(dk, k.rows, hd));
+        past.gradients(all.zip(views(dv, k.rows, hd)).map(|((dq, dk), dv)| [dq, dk, dv]).collect());
+    }
+    let shapes = [q, k, v].map(|t| [t.batch, t.rows, t.channels]);
     let mut shapes = shapes.into_iter();
     out.map(|out| {
         let shape = shapes.next().expect("three shapes");
         out.map(|out| tensor(out, shape))
     })
+}
+
+/// The three thirds of the channels, where they lie.
+fn thirds(x: &FlexTensor) -> [FlexTensor; 3] {
+    let shape = x.layout().shape();
+    let (tokens, third) = (shape[1], shape[2] / 3);
+    [0, 1, 2].map(|i| {
+        let slices = [(0..shape[0]).into(), (0..tokens).into(), (i * third..(i + 1) * third).into()];
+        Flex::float_slice(x.clone(), &slices)
+    })
+}
+
+pub(super) fn joined(x: FlexTensor, heads: Heads, key_mask: Option<BoolTensor<Flex>>) -> FlexTensor {
+    let [q, k, v] = thirds(&x);
+    forward(q, k, v, heads, key_mask)
+}
+
+/// The gradient of q, k and v side by side: each is written where it belongs.
+pub(super) fn joined_backward(
+    x: FlexTensor,
+    grad: FlexTensor,
+    heads: Heads,
+    key_mask: Option<BoolTensor<Flex>>,
+) -> FlexTensor {
+    let past = Past::new(thirds(&x), grad, heads, key_mask);
+    let [batch, tokens, channels] = x.layout().shape()[..] else { panic!("a tensor [batch, tokens, channels]") };
+    let mut out = new_rows(batch * tokens, channels, |_, _| {});
+    let mut views = MatMut::split(&mut out, batch, tokens, 3 * heads.query, past.width()).into_iter().map(Some);
+    let mut all: Vec<[Option<MatMut<'_>>; 3]> = Vec::with_capacity(batch * heads.query);
+    for _ in 0..batch {
+        let [q, k, v] = [0, 1, 2].map(|_| views.by_ref().take(heads.query).collect::<Vec<_>>());
+        all.extend(q.into_iter().zip(k).zip(v).map(|((q, k), v)| [q, k, v]));
+    }
+    drop(views);
+    past.gradients(all);
+    tensor(out, [batch, tokens, channels])
 }

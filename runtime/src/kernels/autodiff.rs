@@ -87,8 +87,16 @@ step!(Linear, 3, (Option<FloatTensor<B>>, Option<FloatTensor<B>>, bool), |(x, we
     B::fused_linear_backward(x, weight, grad, bias && wanted[2])
 });
 
+step!(LinearBf16, 3, (Option<FloatTensor<B>>, Option<FloatTensor<B>>, bool), |(x, weight, bias), grad, wanted| {
+    B::fused_linear_bf16_backward(x, weight, grad, bias && wanted[2])
+});
+
 step!(Attention, 3, ([FloatTensor<B>; 3], Heads, Option<BoolTensor<B>>), |(qkv, heads, mask), grad, wanted| {
     B::fused_attention_backward(qkv, grad, heads, mask, wanted)
+});
+
+step!(JoinedAttention, 1, (FloatTensor<B>, Heads, Option<BoolTensor<B>>), |(x, heads, mask), grad, _wanted| {
+    [Some(B::fused_joined_attention_backward(x, grad, heads, mask))]
 });
 
 step!(CrossEntropy, 1, [FloatTensor<B>; 2], |[logits, targets], grad, _wanted| {
@@ -102,6 +110,7 @@ fn both<const N: usize>(wanted: [bool; N], given: [bool; N]) -> [bool; N] {
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     const HALF_WEIGHTS: bool = B::HALF_WEIGHTS;
+    const ROUNDS_OPERANDS: bool = B::ROUNDS_OPERANDS;
 
     fn fused_layer_norm(
         x: FloatTensor<Self>,
@@ -178,6 +187,23 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         forward!(Linear, [&x.node, &weight.node, bias_node], keep, B::fused_linear(x.primitive, weight.primitive, b))
     }
 
+    fn fused_linear_bf16(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let b = inner::<B, C>(&bias);
+        let bias_node = &bias.as_ref().unwrap_or(&x).node;
+        let keep = (
+            weight.is_tracked().then(|| x.primitive.clone()),
+            x.is_tracked().then(|| weight.primitive.clone()),
+            b.is_some(),
+        );
+        forward!(LinearBf16, [&x.node, &weight.node, bias_node], keep, {
+            B::fused_linear_bf16(x.primitive, weight.primitive, b)
+        })
+    }
+
     fn fused_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -189,6 +215,15 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         forward!(Attention, [&q.node, &k.node, &v.node], keep(), {
             B::fused_attention(q.primitive, k.primitive, v.primitive, heads, key_mask)
         })
+    }
+
+    fn fused_joined_attention(
+        x: FloatTensor<Self>,
+        heads: Heads,
+        key_mask: Option<BoolTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let keep = (x.primitive.clone(), heads, key_mask.clone());
+        forward!(JoinedAttention, [&x.node], keep, B::fused_joined_attention(x.primitive, heads, key_mask))
     }
 
     /// Outside of the graph: the results are leaves without gradient.

@@ -156,7 +156,7 @@ fn in_place(data: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
 }
 
 /// Changes the elements of `x`, in its buffer where nobody else holds it, else in a copy.
-fn update(x: FlexTensor, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> FlexTensor {
+pub(super) fn update(x: FlexTensor, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> FlexTensor {
     let mut x = in_order(x);
     if let Some(data) = unshared(&mut x) {
         in_place(data, f);
@@ -168,6 +168,16 @@ fn update(x: FlexTensor, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> FlexTen
         f(first, out);
     });
     tensor(out, x.layout().shape().clone())
+}
+
+/// The elements of `x` in memory of their own.
+pub(super) fn copied(x: FlexTensor) -> FlexTensor {
+    let x = in_order(x);
+    let xs = elements(&x);
+    tensor(
+        new_rows(xs.len(), 1, |first, out| out.copy_from_slice(&xs[first..first + out.len()])),
+        x.layout().shape().clone(),
+    )
 }
 
 /// Changes each element of `x` by `f`.

@@ -1,19 +1,20 @@
 //! The operations on [`Flex`]: fused over all cores for `f32`, plain for any other type.
 
-use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn::tensor::ops::{BoolTensor, FloatTensor, FloatTensorOps};
 use burn_flex::Flex;
 
-use super::buffer::all_f32;
+use super::buffer::{all_f32, copied};
 use super::half_weight::HalfWeight;
 use super::{
-    AdamW, Heads, Kernels, adamw, attention, batch_norm, cross_entropy, gelu, layer_norm, linear, plain, rms_norm,
-    silu_mul,
+    AdamW, Heads, Kernels, adamw, attention, average, batch_norm, cross_entropy, gelu, layer_norm, linear, plain,
+    rms_norm, silu_mul,
 };
 
 type T = FloatTensor<Flex>;
 
 impl Kernels for Flex {
     const HALF_WEIGHTS: bool = true;
+    const ROUNDS_OPERANDS: bool = true;
 
     fn fused_layer_norm(x: T, weight: Option<T>, bias: Option<T>, eps: f64) -> T {
         if !all_f32([&x].into_iter().chain(&weight).chain(&bias)) {
@@ -116,6 +117,14 @@ impl Kernels for Flex {
         linear::backward(x, weight, grad, bias)
     }
 
+    fn fused_linear_bf16(x: T, weight: T, bias: Option<T>) -> T {
+        linear::forward_bf16(x, weight, bias)
+    }
+
+    fn fused_linear_bf16_backward(x: Option<T>, weight: Option<T>, grad: T, bias: bool) -> [Option<T>; 3] {
+        linear::backward_bf16(x, weight, grad, bias)
+    }
+
     fn fused_attention(q: T, k: T, v: T, heads: Heads, key_mask: Option<BoolTensor<Self>>) -> T {
         if !all_f32([&q, &k, &v]) {
             return plain::attention::<Self>(q, k, v, heads, key_mask);
@@ -136,11 +145,51 @@ impl Kernels for Flex {
         attention::backward(qkv, grad, heads, key_mask, wanted)
     }
 
+    fn fused_joined_attention(x: T, heads: Heads, key_mask: Option<BoolTensor<Self>>) -> T {
+        if !all_f32([&x]) {
+            let [q, k, v] = plain::thirds::<Self>(x);
+            return plain::attention::<Self>(q, k, v, heads, key_mask);
+        }
+        attention::joined(x, heads, key_mask)
+    }
+
+    fn fused_joined_attention_backward(x: T, grad: T, heads: Heads, key_mask: Option<BoolTensor<Self>>) -> T {
+        if !all_f32([&x, &grad]) {
+            let found = plain::attention_backward::<Self>(plain::thirds::<Self>(x), grad, heads, key_mask, [true; 3]);
+            return Self::float_cat(found.into_iter().flatten().collect(), 2);
+        }
+        attention::joined_backward(x, grad, heads, key_mask)
+    }
+
     fn fused_adamw_step(param: T, grad: T, m: T, v: T, step: u32, settings: AdamW) -> [T; 3] {
         if !all_f32([&param, &grad, &m, &v]) {
             return plain::adamw_step::<Self>([param, grad, m, v], step, settings);
         }
         adamw::step(param, grad, m, v, step, settings)
+    }
+
+    fn fused_norm(tensors: Vec<T>) -> f64 {
+        if !all_f32(&tensors) {
+            let widened = tensors.into_iter().map(|t| Self::float_cast(t, burn::tensor::FloatDType::F32));
+            return average::norm(widened.collect());
+        }
+        average::norm(tensors)
+    }
+
+    fn fused_scale(t: T, by: f32) -> T {
+        if all_f32([&t]) { average::scale(t, by) } else { Self::float_mul_scalar(t, by.into()) }
+    }
+
+    fn fused_average(average: T, t: T, decay: f64) -> T {
+        if !all_f32([&average, &t]) {
+            let kept = Self::float_mul_scalar(average, decay.into());
+            return Self::float_add(kept, Self::float_mul_scalar(t, (1.0 - decay).into()));
+        }
+        average::average(average, t, decay)
+    }
+
+    fn fused_copy(t: T) -> T {
+        if all_f32([&t]) { copied(t) } else { Self::float_add_scalar(t, 0.0.into()) }
     }
 
     fn fused_softmax_cross_entropy(logits: T, targets: T) -> T {

@@ -9,12 +9,14 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor};
-use burn::tensor::{Bool, Tensor, TensorPrimitive};
+use burn::tensor::{Bool, FloatDType, Tensor, TensorPrimitive};
 
 mod adamw;
 mod attention;
 mod autodiff;
+mod average;
 mod batch_norm;
+mod bf16;
 mod buffer;
 mod cross_entropy;
 #[cfg(feature = "cuda")]
@@ -89,6 +91,10 @@ pub trait Kernels: Backend {
     /// Whether [`linear`] takes a weight in half precision beside a stream of `f32`. A frozen weight then stays in the
     /// type that its checkpoint has.
     const HALF_WEIGHTS: bool = false;
+
+    /// Whether [`fused_linear_bf16`](Kernels::fused_linear_bf16) takes and gives `f32`. A pass in `bf16` then casts nothing:
+    /// operands are rounded on the way into the product, and attention stays in `f32`.
+    const ROUNDS_OPERANDS: bool = false;
 
     /// [`layer_norm`]: x `[.., d]`, weight and bias `[d]` → `[.., d]`.
     fn fused_layer_norm(
@@ -213,6 +219,28 @@ pub trait Kernels: Backend {
         plain::linear_backward::<Self>(x, weight, grad, bias)
     }
 
+    /// [`fused_linear`](Kernels::fused_linear) of operands in `bf16`, summed up in `f32`; what is wider is rounded. Where
+    /// [`ROUNDS_OPERANDS`](Kernels::ROUNDS_OPERANDS) is set x and bias are `f32`, and so is what it gives.
+    fn fused_linear_bf16(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let narrow = |t| Self::float_cast(t, FloatDType::BF16);
+        Self::fused_linear(narrow(x), narrow(weight), bias.map(narrow))
+    }
+
+    /// The gradients of [`fused_linear_backward`](Kernels::fused_linear_backward), as products in `bf16`.
+    fn fused_linear_bf16_backward(
+        x: Option<FloatTensor<Self>>,
+        weight: Option<FloatTensor<Self>>,
+        grad: FloatTensor<Self>,
+        bias: bool,
+    ) -> [Option<FloatTensor<Self>>; 3] {
+        let narrow = |t| Self::float_cast(t, FloatDType::BF16);
+        Self::fused_linear_backward(x.map(narrow), weight.map(narrow), narrow(grad), bias)
+    }
+
     /// [`attention`]: q `[b, n, query · hd]`, k and v `[b, m, key_value · hd]`, key_mask `[b, m]` → `[b, n, query ·
     /// hd]`.
     fn fused_attention(
@@ -236,6 +264,28 @@ pub trait Kernels: Backend {
         plain::attention_backward::<Self>(qkv, grad, heads, key_mask, wanted)
     }
 
+    /// [`fused_attention`](Kernels::fused_attention) of queries, keys and values side by side, as many heads of each: x
+    /// `[b, n, 3 · query · hd]` → `[b, n, query · hd]`.
+    fn fused_joined_attention(
+        x: FloatTensor<Self>,
+        heads: Heads,
+        key_mask: Option<BoolTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let [q, k, v] = plain::thirds::<Self>(x);
+        Self::fused_attention(q, k, v, heads, key_mask)
+    }
+
+    /// Gradient of x `[b, n, 3 · query · hd]`.
+    fn fused_joined_attention_backward(
+        x: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        heads: Heads,
+        key_mask: Option<BoolTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let found = Self::fused_attention_backward(plain::thirds::<Self>(x), grad, heads, key_mask, [true; 3]);
+        Self::float_cat(found.into_iter().flatten().collect(), 2)
+    }
+
     /// [`adamw_step`] of four tensors of one shape.
     fn fused_adamw_step(
         param: FloatTensor<Self>,
@@ -246,6 +296,28 @@ pub trait Kernels: Backend {
         settings: AdamW,
     ) -> [FloatTensor<Self>; 3] {
         plain::adamw_step::<Self>([param, grad, m, v], step, settings)
+    }
+
+    /// The L2 norm over all values of all tensors. One number comes from the device.
+    fn fused_norm(tensors: Vec<FloatTensor<Self>>) -> f64 {
+        let sums = tensors.into_iter().map(|t| Self::float_sum(Self::float_mul(t.clone(), t)));
+        let sum = sums.reduce(Self::float_add);
+        sum.map_or(0.0, |sum| f64::from(crate::network::values::<Self>(sum)[0])).sqrt()
+    }
+
+    /// Every value times `by`.
+    fn fused_scale(t: FloatTensor<Self>, by: f32) -> FloatTensor<Self> {
+        Self::float_mul_scalar(t, by.into())
+    }
+
+    /// decay · average + (1 − decay) · t, of two tensors of one shape.
+    fn fused_average(average: FloatTensor<Self>, t: FloatTensor<Self>, decay: f64) -> FloatTensor<Self> {
+        Self::float_add(Self::float_mul_scalar(average, decay.into()), Self::float_mul_scalar(t, (1.0 - decay).into()))
+    }
+
+    /// A copy in memory of its own, as fast as the device makes one.
+    fn fused_copy(t: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_add_scalar(t, 0.0.into())
     }
 
     /// [`softmax_cross_entropy`]: logits and targets `[b, c]` → `[1]`.
@@ -376,6 +448,20 @@ pub fn attention<B: Kernels>(
     check_attention(q.dims(), k.dims(), heads, key_mask.as_ref());
     assert_eq!(k.dims(), v.dims(), "k and v: one shape");
     cooked(B::fused_attention(raw(q), raw(k), raw(v), heads, key_mask.map(Tensor::into_primitive)))
+}
+
+/// [`attention`] of queries, keys and values side by side: x `[b, n, 3 · query · hd]`, key_mask `[b, n]` → `[b, n, query ·
+/// hd]`. As many key and value heads as query heads.
+pub fn joined_attention<B: Kernels>(
+    x: Tensor<B, 3>,
+    heads: Heads,
+    key_mask: Option<Tensor<B, 2, Bool>>,
+) -> Tensor<B, 3> {
+    let [batch, tokens, channels] = x.dims();
+    assert!(channels.is_multiple_of(3) && heads.group() == 1, "x: q, k and v of as many heads");
+    let third = [batch, tokens, channels / 3];
+    check_attention(third, third, heads, key_mask.as_ref());
+    cooked(B::fused_joined_attention(raw(x), heads, key_mask.map(Tensor::into_primitive)))
 }
 
 /// The probabilities [`attention`] weighs values with: `[b, query, n, m]`. Made of Burn's plain operations.

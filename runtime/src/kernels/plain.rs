@@ -63,6 +63,16 @@ fn normalise<B: Backend>(x: FloatTensor<B>, eps: f64, centred: bool) -> (FloatTe
     (B::float_mul(x, factor.clone()), factor)
 }
 
+/// The three thirds of the channels of x `[b, n, d]`.
+pub(super) fn thirds<B: Backend>(x: FloatTensor<B>) -> [FloatTensor<B>; 3] {
+    let [batch, tokens, channels] = dims::<B>(&x)[..] else { panic!("a tensor [batch, tokens, channels]") };
+    let third = channels / 3;
+    [0, 1, 2].map(|i| {
+        let slices: [Slice; 3] = [(0..batch).into(), (0..tokens).into(), (i * third..(i + 1) * third).into()];
+        B::float_slice(x.clone(), &slices)
+    })
+}
+
 fn norm<B: Backend>(
     x: FloatTensor<B>,
     weight: Option<FloatTensor<B>>,

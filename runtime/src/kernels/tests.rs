@@ -409,6 +409,86 @@ fn the_plain_backward_forms_agree_with_those_of_burn() {
 }
 
 #[test]
+fn joined_attention_is_attention_of_the_three_parts() {
+    for (b, n, query, hd) in [(1, 1, 1, 1), (2, 5, 3, 4), (3, 37, 2, 16), (1, 300, 2, 3)] {
+        for (causal, masked) in [(false, false), (true, false), (false, true)] {
+            let heads = Heads { causal, ..Heads::full(query, hd) };
+            let mask = || masked.then(|| mask(b, n).into_primitive());
+            for inputs in layouts(vec![p([b, n, 3 * query * hd], 1)]) {
+                agree(
+                    &format!("joined attention {b} {n} {heads:?} masked {masked}"),
+                    &inputs,
+                    &|t| A::fused_joined_attention(t[0].clone(), heads, mask()),
+                    &|t| {
+                        let [q, k, v] = plain::thirds::<A>(t[0].clone());
+                        plain::attention::<A>(q, k, v, heads, mask())
+                    },
+                );
+            }
+        }
+    }
+    // The backends that have no form of their own, too.
+    let (x, heads) = (p([2, 5, 24], 1), Heads::full(2, 4));
+    let [q, k, v] = plain::thirds::<Flex>(x.clone());
+    let parts = plain::attention_backward::<Flex>([q, k, v], p([2, 5, 8], 2), heads, None, [true; 3]);
+    let want = Flex::float_cat(parts.into_iter().flatten().collect(), 2);
+    let got = Flex::fused_joined_attention_backward(x, p([2, 5, 8], 2), heads, None);
+    assert_near(&raw_values(&got), &raw_values(&want), 2e-5, "the parts put together");
+}
+
+/// The same numbers as bf16, each rounded to the nearest. (Flex's own cast goes through `f64`, and rounds twice.)
+fn halves(t: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+    let numbers: Vec<half::bf16> = raw_values(t).into_iter().map(half::bf16::from_f32).collect();
+    Flex::float_from_data(TensorData::new(numbers, t.shape()), &DEVICE)
+}
+
+/// The same numbers rounded to bf16.
+fn rounded(t: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+    Flex::float_cast(halves(t), DType::F32.into())
+}
+
+#[test]
+fn linear_in_bf16_is_linear_of_rounded_operands() {
+    for shape in SHAPES {
+        for out in [1, 3, 64] {
+            let given = vec![p(shape, 1), p([out, shape[2]], 2), p([out], 3), p([shape[0], shape[1], out], 4)];
+            for inputs in layouts(given) {
+                let what = format!("linear in bf16, {shape:?} to {out}");
+                let [x, w, b, g] = [0, 1, 2, 3].map(|i| inputs[i].clone());
+                let want = plain::linear::<Flex>(rounded(&x), rounded(&w), Some(b.clone()));
+                let got = Flex::fused_linear_bf16(x.clone(), w.clone(), Some(b.clone()));
+                assert_eq!(got.dtype(), DType::F32);
+                assert_near(&raw_values(&got), &raw_values(&want), 1e-5, &what);
+                // A weight of halves is as good as what it was rounded from.
+                let of_halves = Flex::fused_linear_bf16(x.clone(), halves(&w), Some(b.clone()));
+                assert_eq!(raw_values(&of_halves), raw_values(&got), "{what}");
+                let want = plain::linear_backward::<Flex>(Some(rounded(&x)), Some(rounded(&w)), rounded(&g), false);
+                let got = Flex::fused_linear_bf16_backward(Some(x.clone()), Some(w.clone()), g.clone(), true);
+                for (got, want) in got.iter().zip(&want).take(2) {
+                    let (got, want) = (got.as_ref().expect("asked for"), want.as_ref().expect("asked for"));
+                    assert_near(&raw_values(got), &raw_values(want), 1e-5, &what);
+                }
+                // The bias is added in f32, and so is its gradient.
+                let [.., db] = plain::linear_backward::<Flex>(None, None, g, true);
+                let (got, want) = (got[2].as_ref().expect("asked for"), db.expect("asked for"));
+                assert_near(&raw_values(got), &raw_values(&want), 1e-5, &what);
+                // On the tape, near to what it is in f32.
+                for n in 2..=3 {
+                    let tracked: Inputs = [&x, &w, &b][..n].iter().map(|t| ((*t).clone(), true)).collect();
+                    let (_, got) =
+                        run(&|t| A::fused_linear_bf16(t[0].clone(), t[1].clone(), t.get(2).cloned()), &tracked);
+                    let (_, want) =
+                        run(&|t| plain::linear::<A>(t[0].clone(), t[1].clone(), t.get(2).cloned()), &tracked);
+                    for (got, want) in got.into_iter().zip(want) {
+                        assert_near(&got.expect("tracked"), &want.expect("tracked"), 2e-2, &what);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn attention_reads_slices_of_one_projection() {
     let (b, n, c) = (2, 7, 12);
     let qkv: Tensor<Flex, 3> = values([b, n, 3 * c], 1);
@@ -509,6 +589,25 @@ fn adamw_agrees_and_works_in_place() {
 
 /// Two steps of `torch.optim.AdamW([p], lr=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.5)`, in double precision.
 #[test]
+fn the_norm_scaling_and_the_average_are_those_of_plain_numbers() {
+    for n in [1, 33, 20_000] {
+        for inputs in layouts(vec![p([n, 2], 1), p([n, 2], 2)]) {
+            let [a, b] = [0, 1].map(|i| raw_values(&inputs[i]));
+            let squares: f64 = a.iter().chain(&b).map(|&x| f64::from(x) * f64::from(x)).sum();
+            let norm = Flex::fused_norm(inputs.clone());
+            assert!((norm - squares.sqrt()).abs() < 1e-9 * norm, "{norm} for {squares}");
+            let scaled: Vec<f32> = a.iter().map(|x| x * 0.25).collect();
+            assert_eq!(raw_values(&Flex::fused_scale(inputs[0].clone(), 0.25)), scaled);
+            let blend: Vec<f32> = a.iter().zip(&b).map(|(x, y)| x * 0.75 + y * 0.25).collect();
+            let found = Flex::fused_average(inputs[0].clone(), inputs[1].clone(), 0.75);
+            assert_near(&raw_values(&found), &blend, 1e-6, "average");
+            assert_eq!(raw_values(&inputs[0]), a, "what somebody else holds stays");
+        }
+    }
+    assert_eq!(Flex::fused_norm(Vec::new()), 0.0);
+}
+
+#[test]
 fn adamw_follows_its_definition() {
     let settings = AdamW { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.5 };
     let one = |x: f32| Tensor::<Flex, 1>::from_data([x], &DEVICE);
@@ -591,6 +690,11 @@ fn all_bits() -> Vec<u32> {
         &|t| A::fused_linear(t[0].clone(), t[1].clone(), Some(t[2].clone())),
         vec![x(), p([151, d], 2), p([151], 3)],
     );
+    add_run(
+        &|t| A::fused_linear_bf16(t[0].clone(), t[1].clone(), Some(t[2].clone())),
+        vec![x(), p([151, d], 2), p([151], 3)],
+    );
+    add_run(&|t| A::fused_joined_attention(t[0].clone(), Heads::full(4, 50), None), vec![p([3, 333, 3 * d], 1)]);
     let heads = Heads { key_value: 2, ..Heads::full(4, 50) };
     let kv = |seed| p([3, 333, 100], seed);
     add_run(&|t| A::fused_attention(t[0].clone(), t[1].clone(), t[2].clone(), heads, None), vec![x(), kv(2), kv(3)]);

@@ -18,12 +18,12 @@ layers! {
 
 forward!(Gelu, |_this, inputs, _weights, _pass| {
     let [x] = take(inputs);
-    vec![x.with(B::fused_gelu(x.numbers()))]
+    vec![x.map(B::fused_gelu)]
 });
 
 forward!(Relu, |_this, inputs, _weights, _pass| {
     let [x] = take(inputs);
-    vec![x.with(B::fused_relu(x.numbers()))]
+    vec![x.map(B::fused_relu)]
 });
 
 forward!(Tanh, |_this, inputs, _weights, _pass| {
@@ -38,5 +38,5 @@ forward!(Sigmoid, |_this, inputs, _weights, _pass| {
 
 forward!(SiluGate, |_this, inputs, _weights, _pass| {
     let [gate, up] = take(inputs);
-    vec![gate.with(B::fused_silu_mul(gate.numbers(), up.numbers()))]
+    vec![gate.map(|gate| B::fused_silu_mul(gate, up.into_numbers()))]
 });

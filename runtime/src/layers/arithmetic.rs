@@ -33,18 +33,26 @@ layers! {
 }
 
 /// A result of two streams of one shape: what one of them knows to be filled up is so in both.
-fn of_both<B: Kernels>(numbers: FloatTensor<B>, a: &Stream<B>, b: &Stream<B>) -> Stream<B> {
-    Stream::new(numbers).masked_like(b, Some).masked_like(a, Some)
+fn of_both<B: Kernels>(
+    a: Stream<B>,
+    b: Stream<B>,
+    f: impl FnOnce(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
+) -> Stream<B> {
+    let ((a, of_a), (b, of_b)) = (a.into_parts(), b.into_parts());
+    of_b.into_iter().chain(of_a).fold(Stream::new(f(a, b)), |stream, (dim, mask)| stream.masked(dim, Some(mask)))
 }
 
 forward!(Add, |_this, inputs, _weights, _pass| {
     let [a, b] = take(inputs);
-    vec![of_both(B::float_add(a.numbers(), b.numbers()), &a, &b)]
+    let alike = a.dims() == b.dims();
+    // The second one is the branch, as a rule, which nothing else reads, so that the sum can take its place; what goes
+    // around it is kept for its norm.
+    vec![of_both(a, b, |a, b| if alike { B::float_add(b, a) } else { B::float_add(a, b) })]
 });
 
 forward!(Multiply, |_this, inputs, _weights, _pass| {
     let [a, b] = take(inputs);
-    vec![of_both(B::float_mul(a.numbers(), b.numbers()), &a, &b)]
+    vec![of_both(a, b, |a, b| B::float_mul(a, b))]
 });
 
 forward!(Scale, |this, inputs, _weights, _pass| {

@@ -1,4 +1,4 @@
-//! `attend`, `attention_weights` and `causal_mask`: scaled dot-product attention over heads that lie side by side in the
+//! `attend`, `self_attend`, `attention_weights` and `causal_mask`: scaled dot-product attention over heads that lie side by side in the
 //! last dim, in one step.
 
 use burn::tensor::{Bool, Tensor, TensorData, TensorPrimitive};
@@ -8,6 +8,9 @@ use crate::kernels::{Heads, attention_probs};
 use crate::stream::Stream;
 
 struct Attend(Grouped);
+struct SelfAttend {
+    heads: usize,
+}
 struct AttentionWeights(Grouped);
 struct CausalMask;
 
@@ -30,6 +33,7 @@ impl Grouped {
 
 layers! {
     "attend" => |node| Ok(Attend(Grouped::of(node)?)),
+    "self_attend" => |node| Ok(SelfAttend { heads: size(node, "heads")? }),
     "attention_weights" => |node| Ok(AttentionWeights(Grouped::of(node)?)),
     "causal_mask" => |_| Ok(CausalMask),
 }
@@ -39,9 +43,25 @@ forward!(Attend, |this, inputs, _weights, pass| {
     let [q, k, v] = take(inputs);
     let heads = this.0.over(q.dims()[2]);
     let mask = k.mask(0);
-    let narrow = |t| pass.precision.narrow::<B>(t);
+    if pass.rounds_operands::<B>() {
+        return vec![q.with(B::fused_attention(q.numbers(), k.into_numbers(), v.into_numbers(), heads, mask))];
+    }
+    let precision = pass.products();
+    let narrow = |t| precision.narrow::<B>(t);
     let seen = B::fused_attention(narrow(q.numbers()), narrow(k.into_numbers()), narrow(v.into_numbers()), heads, mask);
-    vec![q.with(pass.precision.widen::<B>(seen))]
+    vec![q.with(precision.widen::<B>(seen))]
+});
+
+// [batch, T, 3 d] -> [batch, T, d]
+forward!(SelfAttend, |this, inputs, _weights, pass| {
+    let [x] = take(inputs);
+    let heads = Heads::full(this.heads, x.dims()[2] / 3 / this.heads);
+    let mask = x.mask(0);
+    if pass.rounds_operands::<B>() {
+        return vec![x.map(|x| B::fused_joined_attention(x, heads, mask))];
+    }
+    let precision = pass.products();
+    vec![x.map(|x| precision.widen::<B>(B::fused_joined_attention(precision.narrow::<B>(x), heads, mask)))]
 });
 
 // [batch, T, d], [batch, S, k] -> [batch, heads, T, S]

@@ -76,6 +76,8 @@ pub struct Pass {
     pub training: Option<ChaCha8Rng>,
     /// What matrix products are computed in.
     pub precision: Precision,
+    /// Whether the layer that runs has parameters, all of them frozen.
+    pub(crate) frozen: bool,
     /// New values of buffers, each a tensor of the backend that its layer ran on.
     updates: Vec<(TensorId, Box<dyn Any>)>,
 }
@@ -83,23 +85,37 @@ pub struct Pass {
 impl Pass {
     /// A pass that only looks.
     pub fn evaluating() -> Self {
-        Self { training: None, precision: Precision::F32, updates: Vec::new() }
+        Self { training: None, precision: Precision::F32, frozen: false, updates: Vec::new() }
     }
 
     /// A pass of a training step, with its random numbers.
     pub fn training(random: ChaCha8Rng) -> Self {
-        Self { training: Some(random), precision: Precision::F32, updates: Vec::new() }
+        Self { training: Some(random), precision: Precision::F32, frozen: false, updates: Vec::new() }
     }
 
     /// A linear layer at the precision of the pass: x `[.., in]`, weight `[out, in]`, bias `[out]` → `[.., out]`.
-    fn linear<B: Kernels>(
+    pub(crate) fn linear<B: Kernels>(
         &self,
         x: FloatTensor<B>,
         weight: FloatTensor<B>,
         bias: Option<FloatTensor<B>>,
     ) -> FloatTensor<B> {
-        let narrow = |t| self.precision.narrow::<B>(t);
-        self.precision.widen::<B>(B::fused_linear(narrow(x), narrow(weight), bias.map(narrow)))
+        if self.rounds_operands::<B>() {
+            return B::fused_linear_bf16(x, weight, bias);
+        }
+        let precision = self.products();
+        let narrow = |t| precision.narrow::<B>(t);
+        precision.widen::<B>(B::fused_linear(narrow(x), narrow(weight), bias.map(narrow)))
+    }
+
+    /// What the layer that runs computes its products in.
+    fn products(&self) -> Precision {
+        self.precision.within(self.frozen)
+    }
+
+    /// Whether products in half precision take and give `f32`, and round what they multiply by themselves.
+    fn rounds_operands<B: Kernels>(&self) -> bool {
+        self.products() == Precision::Bf16 && B::ROUNDS_OPERANDS
     }
 
     /// Gives a buffer its value for the next step.

@@ -24,5 +24,5 @@ forward!(StochasticDepth, |this, inputs, _weights, pass| {
     let scale = Tensor::<B, 1>::from_data(TensorData::new(scale, [dims[0]]), &device).into_primitive().tensor();
     let mut ones = vec![1; dims.len()];
     ones[0] = scale.shape()[0];
-    vec![x.with(B::float_mul(x.numbers(), reshape::<B>(scale, &ones)))]
+    vec![x.map(|x| B::float_mul(x, reshape::<B>(scale, &ones)))]
 });

@@ -86,6 +86,7 @@ impl<B: Kernels> TapedNetwork<B> {
         let mut updates = Vec::new();
         let outputs = self.course.run(inputs.into_iter().map(Flow::Plain).collect(), |index, inputs| {
             let names = &self.course.plan.nodes[index].tensors;
+            pass.frozen = self.course.frozen[index];
             match &self.layers[index] {
                 Runs::Taped(layer) => {
                     let inputs = inputs.into_iter().map(Flow::taped).collect();

@@ -3,7 +3,6 @@
 //! A step: batch → forward on the tape → loss → backward → clip → AdamW → average. Everything random in it is drawn
 //! from the seed, the epoch and the step, so a run that is killed and resumed goes on with the same numbers.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,13 +24,14 @@ use super::schedule::Schedule;
 use super::seeds::Seeds;
 use super::step::{Step, Stepped};
 use super::tensor_file::Tensor;
-use super::{clip, recipe, step};
+use super::update::{At, Trained, Update};
+use super::{recipe, step};
 use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::evaluation::{self, Kept, Measured, Model};
 use crate::events::{Event, Observer};
 use crate::examples::Examples;
-use crate::kernels::{AdamW, Kernels};
+use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::losses::{Losses, Use};
 use crate::metrics::Score;
@@ -87,17 +87,6 @@ pub enum Outcome {
     },
     /// The user ended it; it can be resumed from its last checkpoint.
     Interrupted,
-}
-
-/// A parameter that is trained: its place among the plan's tensors and the state of its optimizer.
-struct Trained<B: Kernels> {
-    index: usize,
-    decay: bool,
-    /// What the optimizer's learning rate is multiplied by for it.
-    rate: f64,
-    m: FloatTensor<B>,
-    v: FloatTensor<B>,
-    average: Option<FloatTensor<B>>,
 }
 
 /// Everything that a step changes.
@@ -161,10 +150,8 @@ impl Training<'_> {
             network: TapedNetwork::new(&plan, &[])?,
             evaluating: Network::new(&plan, &[])?,
             schedule: recipe::schedule(&recipe.fields)?,
-            optimizer: recipe::optimizer(&recipe.fields)?,
+            update: Update::of(recipe)?,
             losses: Losses::new(recipe::loss(&recipe.fields)?, &plan.outputs, Use::Training)?,
-            clip: recipe::clip(&recipe.fields),
-            ema: recipe::ema(&recipe.fields),
             // The mean over an epoch's steps needs their number; a run may end before.
             steps_per_epoch: task.steps_per_epoch(),
             epochs: recipe.epochs as u64,
@@ -191,26 +178,7 @@ impl Training<'_> {
 
 /// The state of a run that begins.
 fn fresh<B: Kernels>(plan: &Plan, recipe: &Recipe, tensors: Vec<FloatTensor<B>>, device: &B::Device) -> State<B> {
-    let needed = plan.needed_for(plan.outputs.iter().map(|port| port.stream));
-    let needed = plan.nodes.iter().zip(needed).filter(|(_, needed)| *needed).map(|(node, _)| node);
-    let used: BTreeSet<usize> = needed.flat_map(|node| &node.tensors).map(|(_, id)| id.0).collect();
-    let keeps_average = recipe::ema(&recipe.fields).is_some();
-    let trained = plan
-        .trained()
-        .filter(|(index, _)| used.contains(index))
-        .map(|(index, parameter)| {
-            let dims = tensors[index].shape().to_vec();
-            let zeros = || tensor::<B>(vec![0.0; dims.iter().product()], &dims, device);
-            Trained {
-                index,
-                decay: !recipe::undecayed(&recipe.fields, parameter),
-                rate: recipe::rate(&recipe.fields, parameter),
-                m: zeros(),
-                v: zeros(),
-                average: keeps_average.then(|| tensors[index].clone()),
-            }
-        })
-        .collect();
+    let trained = Trained::all(plan, recipe, &tensors, device);
     State { tensors, trained, epoch: 0, step_in_epoch: 0, global_step: 0, loss_sum: 0.0, best: None, scale: None }
 }
 
@@ -254,10 +222,8 @@ struct Run<'a, B: Kernels> {
     network: TapedNetwork<B>,
     evaluating: Network<B>,
     schedule: Schedule,
-    optimizer: AdamW,
+    update: Update,
     losses: Losses<Autodiff<B>>,
-    clip: Option<f64>,
-    ema: Option<f64>,
     steps_per_epoch: u64,
     epochs: u64,
     precision: Precision,
@@ -365,7 +331,7 @@ impl<B: Kernels> Run<'_, B> {
     /// One step; gives its number of samples, its loss and its learning rate.
     fn step(&mut self, state: &mut State<B>, examples: Examples) -> Result<(usize, f64, f64)> {
         let samples = examples.samples;
-        let lr = self.schedule.lr(self.optimizer.lr, state.epoch, state.step_in_epoch, self.steps_per_epoch);
+        let lr = self.schedule.lr(self.update.optimizer.lr, state.epoch, state.step_in_epoch, self.steps_per_epoch);
         let mut pass = Pass::training(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch));
         pass.precision = self.precision;
         let indices: Vec<usize> = state.trained.iter().map(|trained| trained.index).collect();
@@ -376,7 +342,7 @@ impl<B: Kernels> Run<'_, B> {
             scale: state.scale.map_or(1.0, |scale| scale.scale),
             device: &self.device,
         };
-        let Stepped { loss: value, gradients: mut found, updates } =
+        let Stepped { loss: value, gradients: found, updates } =
             step.in_parts(&state.tensors, examples, self.micro_batch, &mut pass)?;
         if !value.is_finite() {
             return Err(Failure::new(format!(
@@ -402,54 +368,22 @@ impl<B: Kernels> Run<'_, B> {
                 return Ok((samples, value, lr));
             }
         }
-        if let Some(limit) = self.clip {
-            self.clip_to(&mut found, limit, state)?;
-        }
         // A step number beyond u32 would take centuries.
         let taken = state.global_step + 1 - state.scale.map_or(0, |scale| scale.left_out);
-        let step = u32::try_from(taken).unwrap_or(u32::MAX);
-        for (trained, gradient) in state.trained.iter_mut().zip(found) {
-            let Some(gradient) = gradient else { continue };
-            let weight_decay = if trained.decay { self.optimizer.weight_decay } else { 0.0 };
-            let lr = match trained.rate {
-                1.0 => lr,
-                rate => {
-                    let base = self.optimizer.lr * rate;
-                    self.schedule.lr(base, state.epoch, state.step_in_epoch, self.steps_per_epoch)
-                }
-            };
-            let settings = AdamW { lr, weight_decay, ..self.optimizer };
-            let empty = || tensor::<B>(vec![0.0], &[1], &self.device);
-            // Taken out rather than cloned: the only handle to a tensor lets the step work in place.
-            let parameter = std::mem::replace(&mut state.tensors[trained.index], empty());
-            let m = std::mem::replace(&mut trained.m, empty());
-            let v = std::mem::replace(&mut trained.v, empty());
-            let [parameter, m, v] = B::fused_adamw_step(parameter, gradient, m, v, step, settings);
-            if let (Some(decay), Some(average)) = (self.ema, trained.average.take()) {
-                trained.average = Some(averaged::<B>(average, parameter.clone(), decay));
+        let (epoch, step_in_epoch) = (state.epoch, state.step_in_epoch);
+        let number = u32::try_from(taken).unwrap_or(u32::MAX);
+        let rate = |rate: f64| match rate {
+            1.0 => lr,
+            rate => {
+                let base = self.update.optimizer.lr * rate;
+                self.schedule.lr(base, epoch, step_in_epoch, self.steps_per_epoch)
             }
-            state.tensors[trained.index] = parameter;
-            trained.m = m;
-            trained.v = v;
-        }
-        Ok((samples, value, lr))
-    }
-
-    /// Scales the gradients so that their norm over all parameters is at most `limit`.
-    fn clip_to(&self, gradients: &mut [Option<FloatTensor<B>>], limit: f64, state: &State<B>) -> Result<()> {
-        let numbers: Vec<Vec<f32>> = gradients.iter().flatten().map(|gradient| values::<B>(gradient.clone())).collect();
-        let slices: Vec<&[f32]> = numbers.iter().map(Vec::as_slice).collect();
-        let clipped = clip::clip(&slices, limit).map_err(|failure| {
+        };
+        let at = At { lr: &rate, step: number, plan: self.network.plan() };
+        self.update.apply(&mut state.tensors, &mut state.trained, found, at, &self.device).map_err(|failure| {
             failure.note(format!("at epoch {}, step {}", state.epoch + 1, state.step_in_epoch + 1))
         })?;
-        if clipped.factor < 1.0 {
-            for gradient in gradients.iter_mut().flatten() {
-                let dims = gradient.shape().to_vec();
-                let factor = tensor::<B>(vec![clipped.factor], &vec![1; dims.len()], &self.device);
-                *gradient = B::float_mul(gradient.clone(), factor);
-            }
-        }
-        Ok(())
+        Ok((samples, value, lr))
     }
 
     /// Evaluation, the epoch's line in the metrics, checkpoints; `None` if the user wants it to end.
@@ -498,12 +432,12 @@ impl<B: Kernels> Run<'_, B> {
         self.looked_at(state, |model, observer, stop| model.on_split(observer, stop))
     }
 
-    /// Does something with the model as it is.
+    /// Does something with the model as it is. What it gives is worth something only where its weights stayed what they were.
     fn looked_at<T>(
         &mut self,
         state: &State<B>,
-        look: impl FnOnce(&Model<'_, B>, &mut dyn Observer, &dyn Fn() -> bool) -> T,
-    ) -> T {
+        look: impl FnOnce(&Model<'_, B>, &mut dyn Observer, &dyn Fn() -> bool) -> Result<T>,
+    ) -> Result<T> {
         let model = Model {
             network: &self.evaluating,
             parameters: &state.tensors,
@@ -513,7 +447,9 @@ impl<B: Kernels> Run<'_, B> {
             seeds: self.seeds,
             device: &self.device,
         };
-        look(&model, &mut *self.observer, self.stop)
+        let seen = look(&model, &mut *self.observer, self.stop)?;
+        mapped::unchanged(&self.mapped)?;
+        Ok(seen)
     }
 
     fn save(&mut self, state: &State<B>, slot: Slot) -> Result<()> {
@@ -555,14 +491,6 @@ impl<B: Kernels> Run<'_, B> {
         self.saved = Instant::now();
         Ok(())
     }
-}
-
-/// decay · average + (1 - decay) · parameter (timm's ModelEma, paper.md §3.3).
-pub fn averaged<B: Kernels>(average: FloatTensor<B>, parameter: FloatTensor<B>, decay: f64) -> FloatTensor<B> {
-    B::float_add(
-        B::float_mul_scalar(average, burn::tensor::Scalar::from(decay)),
-        B::float_mul_scalar(parameter, burn::tensor::Scalar::from(1.0 - decay)),
-    )
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | mixup and cutmix with their soft targets | [`mix`] |
 //! | the norm of the gradient and its limit | [`clip`] |
 //! | accuracy and running means | [`meters`] |
+//! | from gradients to parameters | [`update`] |
 //! | files that are whole or absent | [`atomic_file`] |
 //! | the folder of a run and its `metrics.jsonl` | [`run_folder`], [`metrics`] |
 //! | named tensors on disk | [`tensor_file`] |
@@ -27,3 +28,4 @@ pub mod schedule;
 pub mod seeds;
 pub mod step;
 pub mod tensor_file;
+pub mod update;

@@ -88,14 +88,16 @@ impl<B: Kernels> Step<'_, B> {
         let inputs = part.inputs::<B>(&self.network.plan().inputs, self.device)?;
         let taped = self.network.forward(inputs, tensors, self.trained, pass);
         let mut loss = self.losses.of_part(&taped.outputs, part, whole)?;
-        let value = f64::from(values::<B>(Autodiff::<B>::inner(loss.clone()))[0]);
-        if !value.is_finite() {
-            return Ok(Stepped { loss: value, gradients: Vec::new(), updates: Vec::new() });
-        }
+        let value = Autodiff::<B>::inner(loss.clone());
         if self.scale != 1.0 {
             loss = <Autodiff<B> as burn::tensor::ops::FloatTensorOps<_>>::float_mul_scalar(loss, self.scale.into());
         }
         let mut gradients = Autodiff::<B>::backward(loss);
+        // Read behind the backward pass, so that a device has both to do without a wait in between.
+        let value = f64::from(values::<B>(value)[0]);
+        if !value.is_finite() {
+            return Ok(Stepped { loss: value, gradients: Vec::new(), updates: Vec::new() });
+        }
         let found = taped.leaves.iter().map(|leaf| {
             let gradient = Autodiff::<B>::grad_remove(leaf, &mut gradients)?;
             Some(if self.scale == 1.0 { gradient } else { B::float_div_scalar(gradient, self.scale.into()) })

@@ -36,12 +36,14 @@ impl MappedFile {
         }
         let file = file.try_clone().ok()?;
         let stamp = stamp(&file).ok()?;
-        // SAFETY: the map is private and read only, so nothing here writes to what others read. What the type cannot rule
-        // out is that another process writes to the file or cuts it short. Cut short, a read beyond its end raises SIGBUS,
-        // which ends the process: lmvc turns it into a message (`src/main.rs`). Written to, numbers change under their
-        // readers: any bits are valid numbers, so no value is ever one that its type does not have, and `unchanged` tells.
-        // Only numbers are read through a map; headers, tables and hashes are read by position, into memory.
+        // SAFETY: the map is read only, so nothing here writes to what others read. What the type cannot rule out is that
+        // another process writes to the file or cuts it short. Cut short, a read beyond its end raises SIGBUS, which ends
+        // the process: lmvc turns it into a message (`src/cut_short.rs`). Written to, numbers change under their readers:
+        // any bits are valid numbers, so no value is ever one that its type does not have, and `unchanged` tells of it where
+        // the file's length or time says so. Only numbers are read through a map; headers, tables and hashes are read by
+        // position, into memory.
         let map = unsafe { memmap2::Mmap::map(&file) }.ok()?;
+        ranges::add(map.as_ptr_range(), path);
         Some(Arc::new(Self { map, file, path: path.to_path_buf(), stamp }))
     }
 
@@ -53,7 +55,7 @@ impl MappedFile {
         match stamp(&self.file) {
             Ok(now) if now != self.stamp => Err(Failure::at(
                 &self.path,
-                "was written to while its weights were in use: they are not what they were",
+                "was written to while its weights were in use, and they may not be what they were",
             )
             .help("start again from the last checkpoint; put a new file in the place of an old one by renaming it")),
             _ => Ok(()),
@@ -100,6 +102,54 @@ impl PartialEq for MappedBytes {
     }
 }
 
+/// Which file lies where, for a handler of signals: it may neither lock nor allocate, and finds a path by an address.
+pub mod ranges {
+    use std::ops::Range;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+    /// A file's place. `start` is written last and read first; a place of zero is free.
+    struct Slot {
+        start: AtomicUsize,
+        end: AtomicUsize,
+        path: AtomicPtr<u8>,
+        len: AtomicUsize,
+    }
+
+    /// As many files as have a name; those beyond are mapped without one.
+    static SLOTS: [Slot; 256] = [const {
+        Slot {
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            path: AtomicPtr::new(std::ptr::null_mut()),
+            len: AtomicUsize::new(0),
+        }
+    }; 256];
+    static USED: AtomicUsize = AtomicUsize::new(0);
+
+    /// Remembers a file's place, for as long as the process lives.
+    pub(super) fn add(range: Range<*const u8>, path: &Path) {
+        let Some(slot) = SLOTS.get(USED.fetch_add(1, Ordering::Relaxed)) else { return };
+        let name: &'static mut [u8] = Box::leak(path.display().to_string().into_bytes().into_boxed_slice());
+        slot.len.store(name.len(), Ordering::Relaxed);
+        slot.path.store(name.as_mut_ptr(), Ordering::Relaxed);
+        slot.end.store(range.end.addr(), Ordering::Relaxed);
+        slot.start.store(range.start.addr(), Ordering::Release);
+    }
+
+    /// The path of the file at an address, the one that was mapped there last. Takes no lock and no memory.
+    pub fn file_at(address: usize) -> Option<&'static [u8]> {
+        SLOTS.iter().rev().find_map(|slot| {
+            let start = slot.start.load(Ordering::Acquire);
+            let within = start != 0 && (start..slot.end.load(Ordering::Relaxed)).contains(&address);
+            // SAFETY: `add` wrote pointer and length of a leaked slice before `start`, and never writes them again.
+            within.then(|| unsafe {
+                std::slice::from_raw_parts(slot.path.load(Ordering::Relaxed), slot.len.load(Ordering::Relaxed))
+            })
+        })
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::{Seek, SeekFrom, Write};
@@ -129,6 +179,18 @@ mod tests {
         let (one, two) = (MappedBytes::new(map.clone(), 0, 4), MappedBytes::new(map, 0, 4));
         assert_eq!(one, two);
         assert_eq!(one.map(|bytes| bytes.as_ref().as_ptr()), two.map(|bytes| bytes.as_ref().as_ptr()));
+    }
+
+    #[test]
+    fn an_address_is_of_the_file_that_lies_there() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(8192).expect("two pages");
+        let map = MappedFile::new(&file, Path::new("some/w.pth")).expect("a map");
+        let range = map.map.as_ptr_range();
+        assert_eq!(ranges::file_at(range.start.addr()), Some(&b"some/w.pth"[..]));
+        assert_eq!(ranges::file_at(range.end.addr() - 1), Some(&b"some/w.pth"[..]));
+        assert_eq!(ranges::file_at(0), None);
+        assert_eq!(ranges::file_at(std::ptr::from_ref(&file).addr()), None);
     }
 
     #[test]

@@ -20,6 +20,9 @@ fn as_pytorch_has_it(name: &str) -> Checkpoint {
         let (numbers, hash) = checkpoint.read_hashed(tensor).unwrap();
         assert_eq!(numbers, expected.read_f32(full).unwrap(), "{full}");
         assert_eq!(hash, checkpoint.hash_tensor(tensor).unwrap(), "{full}");
+        // Halves as they are stored, in the file where it can be mapped.
+        let (halves, again) = checkpoint.read_numbers(tensor, true).unwrap();
+        assert_eq!((halves.into_f32(), again), (numbers, hash), "{full}");
         names.insert(tensor);
     }
     assert!(!names.is_empty());
