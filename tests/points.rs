@@ -269,9 +269,8 @@ fn fewer_points_than_groups_is_an_error_of_the_spec() {
 #[test]
 fn augmentations_of_images_are_none_of_clouds() {
     let place = Place::new(&spec(LISTS, "train.augment = [horizontal_flip]"));
-    lists(&place);
-    let said = lmvc(&place, &TRAIN);
-    assert_eq!(said.status.code(), Some(3));
-    let said = String::from_utf8_lossy(&said.stderr);
-    assert!(said.contains("the augmentation `horizontal_flip` is not one of clouds of points"), "{said}");
+    let output = lmvc(&place, &["check", "a.lmv"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("`horizontal_flip` takes pixels, and is given points"), "{said}");
 }

@@ -45,6 +45,8 @@ pub enum Code {
     Measure,
     /// E0405
     Reported,
+    /// E0406
+    Samples,
     /// E0501
     FreezeConflict,
     /// E0502
@@ -97,7 +99,7 @@ catalogue! {
     UnknownName "E0201", UnknownArgument "E0202", MissingArgument "E0203", RepeatedArgument "E0204",
     WrongType "E0205", DefinedTwice "E0206", UnknownField "E0207", NotALayer "E0208", OutOfRange "E0209",
     Shape "E0301", Division "E0302", UnknownInput "E0303", Dim "E0304", Signature "E0305",
-    NoModel "E0401", Classes "E0402", Stream "E0403", Measure "E0404", Reported "E0405",
+    NoModel "E0401", Classes "E0402", Stream "E0403", Measure "E0404", Reported "E0405", Samples "E0406",
     FreezeConflict "E0501", FrozenRandom "E0502", NothingToTrain "E0503", Unreached "E0504",
     LayerIndex "E0601", Recursion "E0701", TooLarge "E0702",
     Import "E0801", ImportPath "E0802", Private "E0803", ImportCycle "E0804", NoBase "E0805",

@@ -120,6 +120,7 @@ impl Config {
                 "optimizer" => "an optimizer",
                 "schedule" => "a schedule",
                 "augment" => "an augmentation",
+                "operation" => "an operation on an image",
                 "mix" => "a mix",
                 "sampler" => "a sampler",
                 "init" => "an initialisation",

@@ -33,6 +33,7 @@ mod near;
 pub mod passes;
 pub mod plan;
 mod recipe;
+mod samples;
 mod settings;
 pub mod shape;
 pub mod size;

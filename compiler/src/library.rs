@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use include_dir::{Dir, include_dir};
-use lmv_grammar::ast::{Fact, File, Item, ItemKind, Name, UsePath};
+use lmv_grammar::ast::{Fact, File, Item, ItemKind, Name, Signature, UsePath};
 
 use crate::source::{FileId, Source, Sources};
 
@@ -191,20 +191,58 @@ fn is_unwritten(item: &Item) -> bool {
     }
 }
 
+/// Whether a part of one kind can stand where one of another is wanted: a single operation on an image is an augmentation
+/// too.
+pub(crate) fn is_a(kind: &str, wanted: &str) -> bool {
+    kind == wanted || (kind, wanted) == ("operation", "augment")
+}
+
 /// The names that can stand where a part of the given kind is wanted: an `extern`, or a definition made of one. What has
 /// to be imported has its module before it.
 pub fn definition_names(kind: &str) -> Vec<String> {
+    declared_as(kind).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Every `extern` that can stand where a part of the given kind is wanted and that has a signature: its name as in
+/// [`definition_names`], and the signature.
+pub(crate) fn declared_with(kind: &str) -> Vec<(String, &'static Signature)> {
+    let signed = declared_as(kind).into_iter().filter_map(|(name, item)| match &item.kind {
+        ItemKind::Extern { signature: Some(signature), .. } => Some((name, signature)),
+        _ => None,
+    });
+    signed.collect()
+}
+
+/// Names as [`definition_names`] gives them, in words: what is seen without a `use` first, the others by module.
+pub(crate) fn in_words(names: &[String]) -> String {
+    let mut by_module: Vec<(&str, Vec<&str>)> = vec![("", Vec::new())];
+    for name in names {
+        let (module, name) = name.rsplit_once('.').unwrap_or(("", name));
+        match by_module.iter_mut().find(|(known, _)| *known == module) {
+            Some((_, names)) => names.push(name),
+            None => by_module.push((module, vec![name])),
+        }
+    }
+    let listed = by_module.iter().filter(|(_, names)| !names.is_empty()).map(|(module, names)| {
+        let names = format!("`{}`", names.join("`, `"));
+        if module.is_empty() { names } else { format!("{names} of `{module}`") }
+    });
+    listed.collect::<Vec<_>>().join(", and ")
+}
+
+fn declared_as(kind: &str) -> Vec<(String, &'static Item)> {
     let of_kind = |item: &Item| match &item.kind {
-        ItemKind::Extern { kind: k, .. } | ItemKind::Define { kind: k, .. } => k.text == kind,
+        ItemKind::Extern { kind: k, .. } | ItemKind::Define { kind: k, .. } => is_a(&k.text, kind),
         _ => false,
     };
     let seen =
         |at: usize, name: &str| prelude().get(name).is_some_and(|(module, there)| *module == at && *there == name);
     let mut names = Vec::new();
     for (at, module) in modules().iter().enumerate() {
-        for (name, _) in module.public().filter(|(_, item)| of_kind(item)) {
+        for (name, item) in module.public().filter(|(_, item)| of_kind(item)) {
             let name = &name.text;
-            names.push(if seen(at, name) { name.clone() } else { format!("{}.{name}", module.path) });
+            let shown = if seen(at, name) { name.clone() } else { format!("{}.{name}", module.path) };
+            names.push((shown, item));
         }
     }
     names
@@ -334,6 +372,7 @@ mod tests {
             "layer",
             "dataset",
             "augment",
+            "operation",
             "loss",
             "metric",
             "optimizer",

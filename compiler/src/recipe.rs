@@ -10,7 +10,9 @@ use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::elaborate::{Elaborator, Kind, Place};
+use crate::library;
 use crate::near::{is_name, meant};
+use crate::samples;
 use crate::settings::{Change, Setting};
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, EnvRef, Recipe as RecipeValue, Scope, Value};
@@ -216,10 +218,11 @@ impl Elaborator<'_> {
         let settle = |this: &mut Self| {
             this.want(wanted, value, place.env.file);
             let value = this.eval(value, &place);
-            this.settled(value, value_at)
+            let places = samples::places(&value, value_at);
+            this.settled(value, value_at).map(|settled| (settled, places))
         };
         // What is wrong in a recipe of the library is wrong with the arguments that it was given.
-        let value = self.framed(&definition.name, at, settle).flatten()?;
+        let (value, places) = self.framed(&definition.name, at, settle).flatten()?;
         if !of_kind(&value, kind) {
             let diagnostic = Diagnostic::error(
                 Code::WrongType,
@@ -235,6 +238,16 @@ impl Elaborator<'_> {
                 _ => diagnostic,
             });
             return None;
+        }
+        if matches!(sort, "augment" | "views") {
+            let in_library = places.iter().any(|place| self.sources.get(place.file).library);
+            let hold = match in_library {
+                true => self.framed(&definition.name, at, |this| this.check_steps(&value, &places)).unwrap_or(false),
+                false => self.check_steps(&value, &places),
+            };
+            if !hold {
+                return None;
+            }
         }
         let bounds = match name {
             "ema" => Some(("lies between 0 and 1", (0.0..=1.0).contains(&value.float().unwrap_or(0.0)))),
@@ -264,7 +277,7 @@ fn of_kind(value: &Config, kind: &str) -> bool {
         (Config::Record(losses), "loss") => losses.values().all(|loss| of_kind(loss, kind)),
         (Config::Sum(losses), "loss") => losses.iter().all(|loss| of_kind(loss, kind)),
         (Config::Scaled(_, loss), "loss") => of_kind(loss, kind),
-        (Config::Call(call), kind) => call.kind == kind,
+        (Config::Call(call), kind) => library::is_a(&call.kind, kind),
         _ => false,
     }
 }

@@ -124,8 +124,8 @@ pub(crate) enum Value {
     Tuple(Vec<Value>),
     /// Several values by name, in the order in which they were written.
     Record(Vec<(String, Value)>),
-    /// A list with something in it that is not settled.
-    List(Vec<Value>),
+    /// A list that is written out: each value with its place.
+    List(Vec<(Value, Origin)>),
     /// `30..32`.
     Range(i64, i64),
     /// The spec's data.
@@ -166,7 +166,8 @@ impl Value {
     /// How many values lie inside one another in it.
     pub fn depth(&self) -> usize {
         match self {
-            Value::Tuple(items) | Value::List(items) => 1 + items.iter().map(Value::depth).max().unwrap_or(0),
+            Value::Tuple(items) => 1 + items.iter().map(Value::depth).max().unwrap_or(0),
+            Value::List(items) => 1 + items.iter().map(|(value, _)| value.depth()).max().unwrap_or(0),
             Value::Record(fields) => 1 + fields.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
             Value::Layer(layer) => layer.depth,
             Value::Recipe(recipe) => recipe.depth,
@@ -178,7 +179,8 @@ impl Value {
     /// About how much is copied when it is.
     pub fn weight(&self) -> usize {
         match self {
-            Value::Tuple(items) | Value::List(items) => items.iter().map(Value::weight).sum(),
+            Value::Tuple(items) => items.iter().map(Value::weight).sum(),
+            Value::List(items) => items.iter().map(|(value, _)| value.weight()).sum(),
             Value::Record(fields) => fields.iter().map(|(_, value)| value.weight()).sum(),
             Value::Dim(Dim::Open(size)) | Value::Param(size) => size.weight(),
             Value::Config(config) => config_size(config).0,

@@ -21,8 +21,8 @@ fn same(kind: &str, rust: &[&str]) {
 #[test]
 fn every_declaration_runs() {
     same("layer", &layers::names());
-    let augments = [tasks::classification::pipeline::names(), tasks::points::AUGMENTS.to_vec()];
-    same("augment", &augments.concat());
+    same("augment", &[&tasks::classification::pipeline::WHOLE[..], &tasks::points::AUGMENTS].concat());
+    same("operation", &tasks::classification::pipeline::OPERATIONS);
     same("metric", &lmv_runtime::metrics::names());
     same("dataset", &tasks::datasets());
     same("init", &lmv_runtime::init::NAMES);
@@ -44,6 +44,7 @@ fn a_declaration_without_a_rust_part_is_of_a_kind_that_has_some() {
     let kinds = [
         "layer",
         "augment",
+        "operation",
         "metric",
         "dataset",
         "init",

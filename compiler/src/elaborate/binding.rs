@@ -10,6 +10,7 @@ use super::{Elaborator, Kind, Place};
 use crate::codes::Code;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
+use crate::library;
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, Layer, Value};
 
@@ -326,6 +327,9 @@ impl Elaborator<'_> {
     /// A given value must be of the kind of the default: a truth value for `true`, a number for `1e-5`, a whole number
     /// for `4`.
     fn check_type(&mut self, definition: &Definition, given: &Bound, default: &Value) -> bool {
+        if let Value::List(defaults) = default {
+            return self.check_parts(definition, given, defaults);
+        }
         let (Value::Config(default), Some(written)) = (default, given.written) else { return true };
         let fits = match (default, &given.value) {
             // Not known yet.
@@ -356,6 +360,51 @@ impl Elaborator<'_> {
             self.report(diagnostic);
         }
         fits
+    }
+
+    /// Where the default is a list of parts of one kind, what is given must be such a list, and have something in it.
+    fn check_parts(&mut self, definition: &Definition, given: &Bound, defaults: &[(Value, Origin)]) -> bool {
+        let kind_of = |value: &Value| match value {
+            Value::Definition(definition) => Some(definition.sort().to_owned()),
+            Value::Config(Config::Call(call)) => Some(call.kind.clone()),
+            _ => None,
+        };
+        let (Some(kind), Some(written)) = (defaults.first().and_then(|(value, _)| kind_of(value)), given.written)
+        else {
+            return true;
+        };
+        let wrong = match &given.value {
+            Value::Error | Value::Dim(_) | Value::Param(_) | Value::Config(Config::Unknown(_)) => return true,
+            Value::List(items) => {
+                let mut wrong = items.is_empty().then(|| (written, "nothing is in it".to_owned()));
+                for (item, at) in items.clone() {
+                    let is = item.kind();
+                    let Some(settled) = self.settled(item, at) else { return false };
+                    let fits = match &settled {
+                        Config::Call(call) => library::is_a(&call.kind, &kind),
+                        other => matches!(other, Config::Unknown(_)),
+                    };
+                    if !fits {
+                        wrong = Some((at, format!("this is {is}")));
+                        break;
+                    }
+                }
+                wrong
+            }
+            other => Some((written, format!("this is {}", other.kind()))),
+        };
+        let Some((at, label)) = wrong else { return true };
+        let names = library::in_words(&library::definition_names(&kind));
+        self.report(
+            Diagnostic::error(
+                Code::WrongType,
+                format!("`{}` of `{}` is a list of {kind}s", given.name, definition.name),
+                at,
+                label,
+            )
+            .note(format!("the library has {names}")),
+        );
+        false
     }
 }
 

@@ -125,7 +125,8 @@ impl<'a> Elaborator<'a> {
                 settled.collect::<Option<BTreeMap<_, _>>>().map(Config::Record)
             }
             Value::List(items) => {
-                items.into_iter().map(|item| self.settled(item, at)).collect::<Option<Vec<_>>>().map(Config::List)
+                let settled = items.into_iter().map(|(item, _)| self.settled(item, at));
+                settled.collect::<Option<Vec<_>>>().map(Config::List)
             }
             Value::Definition(definition) if definition.sort() == "layer" => Some(Config::Call(Box::new(Call {
                 kind: "layer".into(),

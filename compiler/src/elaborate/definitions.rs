@@ -12,8 +12,10 @@ use super::matching::Bindings;
 use super::signature::Use;
 use super::{Elaborator, Fill, Marks, Place};
 use crate::diagnostic::Diagnostic;
+use crate::samples;
 use crate::shape::Dim;
 use crate::size::Size;
+use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, EnvRef, Made, Scope, Value};
 
 /// What `..` may stand for: a body is wrong only if it is wrong for all of these.
@@ -116,8 +118,16 @@ impl Elaborator<'_> {
                 self.eval(value, place);
             }
             ItemKind::Recipe { fields, .. } => {
-                for (_, value) in fields {
-                    self.eval(value, place);
+                for (name, value) in fields {
+                    let at = Origin { file: place.env.file, span: value.span };
+                    let value = self.eval(value, place);
+                    if let (Value::List(_), "augment" | "eval_augment") = (&value, name.text.as_str()) {
+                        let places = samples::places(&value, at);
+                        let settled = self.quietly(|this| this.settled(value, at));
+                        settled.iter().for_each(|list| {
+                            self.check_steps(list, &places);
+                        });
+                    }
                 }
             }
             _ => {}

@@ -130,12 +130,12 @@ impl Elaborator<'_> {
             }
             ExprKind::List(items) => {
                 let wanted = self.wanted_at(at);
-                let each = |item| {
+                let each = |item: &Expr| {
                     wanted.into_iter().for_each(|kind| self.want(kind, item, at.file));
-                    self.eval(item, place)
+                    (self.eval(item, place), Origin { file: at.file, span: item.span })
                 };
-                let values: Vec<Value> = items.iter().map(each).collect();
-                if values.iter().any(|value| matches!(value, Value::Error)) {
+                let values: Vec<(Value, Origin)> = items.iter().map(each).collect();
+                if values.iter().any(|(value, _)| matches!(value, Value::Error)) {
                     return Value::Error;
                 }
                 Value::List(values)

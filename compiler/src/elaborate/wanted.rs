@@ -105,7 +105,7 @@ fn of_kind(sort: &str, kind: Kind) -> bool {
     sort == "let"
         || match kind {
             Kind::Layer => matches!(sort, "layer" | "llm"),
-            Kind::Part(wanted) => sort == wanted,
+            Kind::Part(wanted) => crate::library::is_a(sort, wanted),
             Kind::Number => false,
             Kind::Argument => matches!(sort, "layer" | "llm" | "init" | "group" | "scale"),
         }

@@ -10,8 +10,10 @@ use crate::data::transforms::{
 use crate::data::{Normalize, Pipeline};
 use crate::error::{Failure, Result};
 
+pub use operations::NAMES as OPERATIONS;
+
 /// The names of those that change pixels or numbers as a whole.
-const WHOLE: [&str; 8] = [
+pub const WHOLE: [&str; 8] = [
     "random_resized_crop",
     "random_crop",
     "horizontal_flip",
@@ -22,20 +24,15 @@ const WHOLE: [&str; 8] = [
     "random_erasing",
 ];
 
-/// The names of all augmentations that Rust runs.
-pub fn names() -> Vec<&'static str> {
-    WHOLE.into_iter().chain(operations::NAMES).collect()
-}
-
 /// The pipeline of a list of augmentations, none for no list.
 ///
 /// # Errors
-/// An augmentation that Rust does not run, one with an argument out of range, one of pixels behind those that work on
-/// normalised numbers, a second `normalize`.
+/// An augmentation that Rust does not run, one with an argument out of range, and one of pixels behind those that work on
+/// normalised numbers, which the checker lets through in no spec (E0406).
 pub fn pipeline(list: Option<&Config>) -> Result<Pipeline> {
     let mut pipeline = Pipeline::default();
-    // The step behind which there are no pixels any more.
-    let mut numbers_since: Option<&str> = None;
+    // Behind the first step that gives numbers there are no pixels any more.
+    let mut pixels = true;
     let items = match list {
         Some(Config::List(items)) => items.as_slice(),
         _ => &[],
@@ -47,24 +44,19 @@ pub fn pipeline(list: Option<&Config>) -> Result<Pipeline> {
         match call.name.as_str() {
             "random_erasing" => {
                 pipeline.after.push(Box::new(RandomErasing { p: share(call, "p")? }));
-                numbers_since.get_or_insert(&call.name);
+                pixels = false;
                 continue;
             }
             // Erasing itself needs normalised numbers, and normalises by ImageNet's if nothing is said before it.
-            "normalize" if numbers_since.is_none() => {
+            "normalize" if pixels => {
                 pipeline.normalize = Normalize::new(channels(call, "mean")?, channels(call, "std")?);
-                numbers_since = Some(&call.name);
+                pixels = false;
                 continue;
             }
             _ => {}
         }
-        if let Some(since) = numbers_since {
-            return Err(Failure::new(format!(
-                "`{}` stands behind `{since}` in the list of augmentations, where an image is normalised numbers and no \
-                 pixels any more",
-                call.name
-            ))
-            .help(format!("put `{}` before `{since}`", call.name)));
+        if !pixels {
+            return Err(Failure::new(format!("`{}` takes pixels, and is given numbers", call.name)));
         }
         pipeline.transforms.push(transform(call)?);
     }

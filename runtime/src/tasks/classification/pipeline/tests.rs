@@ -44,11 +44,10 @@ fn own_numbers_take_the_place_of_imagenets() {
 
 #[test]
 fn pixels_come_before_numbers() {
-    let text = refused(vec![erasing(), flip()]);
-    assert!(text.contains("`horizontal_flip` stands behind `random_erasing`"), "{text}");
-    assert!(refused(vec![clip_normalize(), flip()]).contains("put `horizontal_flip` before `normalize`"));
-    assert!(refused(vec![clip_normalize(), clip_normalize()]).contains("`normalize` stands behind `normalize`"));
-    assert!(refused(vec![erasing(), clip_normalize()]).contains("put `normalize` before `random_erasing`"));
+    assert!(refused(vec![erasing(), flip()]).contains("`horizontal_flip` takes pixels"));
+    assert!(refused(vec![clip_normalize(), flip()]).contains("`horizontal_flip` takes pixels"));
+    assert!(refused(vec![clip_normalize(), clip_normalize()]).contains("`normalize` takes pixels"));
+    assert!(refused(vec![erasing(), clip_normalize()]).contains("`normalize` takes pixels"));
 }
 
 #[test]
@@ -76,10 +75,6 @@ fn operations_run_alone_and_drawn() {
     assert_eq!(one.transforms[0].apply(image.clone(), &mut rng), negative);
     let never = from(vec![drawn(vec![invert(0.0)])]).expect("a pipeline");
     assert_eq!(never.transforms[0].apply(image.clone(), &mut rng), image);
-    let text = refused(vec![drawn(vec![flip()])]);
-    assert!(
-        text.contains("horizontal_flip") && text.contains("is no operation, expected a list of operations"),
-        "{text}"
-    );
-    assert!(refused(vec![drawn(Vec::new())]).contains("`from` of rand_augment is empty"));
+    assert!(refused(vec![drawn(vec![flip()])]).contains("`from` of rand_augment is no list of operations"));
+    assert!(refused(vec![drawn(Vec::new())]).contains("`from` of rand_augment is no list of operations"));
 }
