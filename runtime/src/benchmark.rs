@@ -24,6 +24,7 @@ use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
 use crate::examples::Examples;
+use crate::examples::placed::Destination;
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::losses::{Losses, Use};
@@ -388,8 +389,10 @@ impl Benchmark<'_> {
         self.repeat(Part::Train, (Some(flops), Some(samples), None), found, |_| {
             let mut pass = Pass::training(seeds.stream("drop_path", 0, number));
             pass.precision = precision;
-            let step = Step { network: &network, losses: &losses, trained: &indices, scale: 1.0, device };
-            let stepped = step.in_parts(tensors, examples.clone(), micro_batch, &mut pass)?;
+            let norm = update.clip.is_some();
+            let step = Step { network: &network, losses: &losses, trained: &indices, scale: 1.0, norm, device };
+            let destination = Destination { ports: &plan.inputs, device, most: micro_batch };
+            let stepped = step.in_parts(tensors, destination.place(examples.clone())?, &mut pass)?;
             if !stepped.loss.is_finite() {
                 return Err(Failure::new(format!("the loss is {} at step {}", stepped.loss, number + 1)));
             }
@@ -399,7 +402,7 @@ impl Benchmark<'_> {
             number += 1;
             // A rate that leaves the model about where it is, however many steps are taken.
             let lr = update.optimizer.lr.min(1e-6);
-            let at = At { lr: &|_| lr, step: number as u32, plan };
+            let at = At { lr: &|_| lr, step: number as u32, norm: stepped.norm, plan };
             update.apply(tensors, &mut trained, stepped.gradients, at, device)?;
             B::sync(device).map_err(|error| Failure::new(format!("the device failed: {error:?}")))
         })

@@ -17,6 +17,7 @@ use crate::device::Work;
 use crate::error::Result;
 use crate::events::{Event, Observer};
 use crate::examples::Examples;
+use crate::examples::placed::{Destination, Part, Placed};
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::losses::{Losses, Use};
@@ -130,12 +131,9 @@ impl<B: Kernels> Model<'_, B> {
         let mut loss = RunningMean::default();
         let total = self.task.evaluation_len();
         let mut done = 0;
-        for examples in self.task.evaluation()? {
-            if stop() {
-                return Ok(None);
-            }
-            let examples = examples?;
-            let inputs = examples.inputs::<B>(&self.network.plan().inputs, self.device)?;
+        let destination = Destination { ports: &self.network.plan().inputs, device: self.device, most: None };
+        let mut batch = |placed: Placed<B>, observer: &mut dyn Observer| -> Result<()> {
+            let Some(Part { examples, inputs }) = placed.parts.into_iter().next() else { return Ok(()) };
             let found = self.network.forward(inputs, self.parameters, &mut Pass::evaluating());
             if let Some(losses) = &losses {
                 loss.add(f64::from(values::<B>(losses.of(&found, &examples)?)[0]), examples.samples as u64);
@@ -152,6 +150,19 @@ impl<B: Kernels> Model<'_, B> {
             noted.add(&found, &examples)?;
             done += examples.samples;
             observer.event(Event::Evaluated { done, total });
+            Ok(())
+        };
+        let whole = destination.ahead(self.task.evaluation()?, |batches| {
+            for placed in batches {
+                if stop() {
+                    return Ok(false);
+                }
+                batch(placed?, observer)?;
+            }
+            Ok(true)
+        })?;
+        if !whole {
+            return Ok(None);
         }
         for line in self.task.damage() {
             observer.event(Event::Warning(line));

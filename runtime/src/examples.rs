@@ -1,5 +1,7 @@
 //! Samples as a task reads them: for each field of the data a batch, in memory.
 
+pub mod placed;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 

@@ -106,11 +106,12 @@ fn scores_loss_gradients_and_steps() {
     let trained: Vec<usize> = plan.trained().map(|(index, _)| index).collect();
     let mut moments: BTreeMap<usize, [FloatTensor<Flex>; 2]> = BTreeMap::new();
     for (number, expected) in read(&file, "losses").values.into_iter().enumerate() {
-        let step = Step { network: &taped, losses: &losses, trained: &trained, scale: 1.0, device: &device }.of(
-            &tensors,
-            &examples,
-            &mut Pass::evaluating(),
-        );
+        let step =
+            Step { network: &taped, losses: &losses, trained: &trained, scale: 1.0, norm: false, device: &device }.of(
+                &tensors,
+                &examples,
+                &mut Pass::evaluating(),
+            );
         let Stepped { loss, gradients, .. } = step.expect("the model gives something");
         assert!((loss - f64::from(expected)).abs() <= 1e-4, "step {number}: {loss}, expected {expected}");
         if number == 0 {

@@ -148,7 +148,7 @@ fn loss_gradients_and_five_steps_are_those_of_the_reference() {
         let losses = Losses::new(&loss(), &plan.outputs, Use::Training).expect("a loss that runs");
         let trained: Vec<usize> = plan.trained().map(|(index, _)| index).collect();
         let step = |parameters: &[_]| {
-            Step { network: &network, losses: &losses, trained: &trained, scale: 1.0, device: &device }
+            Step { network: &network, losses: &losses, trained: &trained, scale: 1.0, norm: false, device: &device }
                 .of(parameters, &examples, &mut Pass::evaluating())
                 .expect("the model gives something")
         };

@@ -8,6 +8,7 @@ use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use rand_chacha::ChaCha8Rng;
 
 use super::{AdamW, Heads, Kernels};
 
@@ -227,6 +228,10 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     }
 
     /// Outside of the graph: the results are leaves without gradient.
+    fn kept(dims: &[usize], keep: f64, rng: &mut ChaCha8Rng, device: &B::Device) -> FloatTensor<Self> {
+        Self::from_inner(B::kept(dims, keep, rng, device))
+    }
+
     fn fused_adamw_step(
         param: FloatTensor<Self>,
         grad: FloatTensor<Self>,

@@ -168,12 +168,15 @@ impl Kernels for Flex {
         adamw::step(param, grad, m, v, step, settings)
     }
 
-    fn fused_norm(tensors: Vec<T>) -> f64 {
-        if !all_f32(&tensors) {
-            let widened = tensors.into_iter().map(|t| Self::float_cast(t, burn::tensor::FloatDType::F32));
-            return average::norm(widened.collect());
-        }
-        average::norm(tensors)
+    fn fused_norm(tensors: Vec<T>, device: &Self::Device) -> T {
+        let norm = match all_f32(&tensors) {
+            true => average::norm(tensors),
+            false => {
+                let widened = tensors.into_iter().map(|t| Self::float_cast(t, burn::tensor::FloatDType::F32));
+                average::norm(widened.collect())
+            }
+        };
+        crate::network::tensor::<Self>(vec![norm as f32], &[1], device)
     }
 
     fn fused_scale(t: T, by: f32) -> T {

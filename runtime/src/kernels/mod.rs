@@ -10,6 +10,8 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor};
 use burn::tensor::{Bool, FloatDType, Tensor, TensorPrimitive};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
 
 mod adamw;
 mod attention;
@@ -298,11 +300,20 @@ pub trait Kernels: Backend {
         plain::adamw_step::<Self>([param, grad, m, v], step, settings)
     }
 
-    /// The L2 norm over all values of all tensors. One number comes from the device.
-    fn fused_norm(tensors: Vec<FloatTensor<Self>>) -> f64 {
+    /// The L2 norm over all values of all tensors, `[1]`. It stays on the device.
+    fn fused_norm(tensors: Vec<FloatTensor<Self>>, device: &Self::Device) -> FloatTensor<Self> {
         let sums = tensors.into_iter().map(|t| Self::float_sum(Self::float_mul(t.clone(), t)));
-        let sum = sums.reduce(Self::float_add);
-        sum.map_or(0.0, |sum| f64::from(crate::network::values::<Self>(sum)[0])).sqrt()
+        match sums.reduce(Self::float_add) {
+            Some(sum) => Self::float_sqrt(sum),
+            None => crate::network::tensor::<Self>(vec![0.0], &[1], device),
+        }
+    }
+
+    /// Ones with probability `keep` and zeros, times 1 / `keep`: what dropout and its like multiply by.
+    fn kept(dims: &[usize], keep: f64, rng: &mut ChaCha8Rng, device: &Self::Device) -> FloatTensor<Self> {
+        let by = (1.0 / keep) as f32;
+        let drawn = (0..dims.iter().product()).map(|_| if rng.random::<f64>() < keep { by } else { 0.0 });
+        crate::network::tensor::<Self>(drawn.collect(), dims, device)
     }
 
     /// Every value times `by`.

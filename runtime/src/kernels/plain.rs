@@ -3,7 +3,13 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor};
+#[cfg(any(test, feature = "cuda"))]
+use burn::tensor::{BoolDType, Distribution};
 use burn::tensor::{DType, FloatDType, Shape, Slice, TensorData, TensorMetadata};
+#[cfg(any(test, feature = "cuda"))]
+use rand::Rng;
+#[cfg(any(test, feature = "cuda"))]
+use rand_chacha::ChaCha8Rng;
 
 use super::{Heads, Rope};
 
@@ -423,6 +429,22 @@ pub(super) fn rope<B: Backend>(x: FloatTensor<B>, heads: usize, turns: Rope) -> 
         B::float_sub(B::float_mul(first.clone(), cos.clone()), B::float_mul(second.clone(), sin.clone()));
     let turned_second = B::float_add(B::float_mul(second, cos), B::float_mul(first, sin));
     to_dtype::<B>(reshape::<B>(B::float_cat(vec![turned_first, turned_second], 3), [b, n, c]), dtype)
+}
+
+/// [`Kernels::kept`](super::Kernels::kept) drawn on the device: nothing but a seed goes there. It is the device's own seed, which
+/// nothing else draws by.
+#[cfg(any(test, feature = "cuda"))]
+pub(super) fn kept_on_device<B: Backend>(
+    dims: &[usize],
+    keep: f64,
+    rng: &mut ChaCha8Rng,
+    device: &B::Device,
+) -> FloatTensor<B> {
+    B::seed(device, rng.random());
+    let drawn = B::float_random(Shape::from(dims), Distribution::Uniform(0.0, 1.0), device, FloatDType::F32);
+    let dropped = B::float_greater_equal_elem(drawn, keep.into(), BoolDType::Native);
+    let ones = B::float_ones(Shape::from(dims), device, FloatDType::F32);
+    B::float_mask_fill(B::float_mul_scalar(ones, (1.0 / keep).into()), dropped, 0.0.into())
 }
 
 pub(super) fn adamw_step<B: Backend>(

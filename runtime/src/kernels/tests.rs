@@ -5,6 +5,7 @@ use burn::tensor::ops::FloatTensorOps;
 use burn::tensor::{DType, Distribution, TensorData, TensorMetadata};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
+use rand::SeedableRng;
 
 use super::*;
 
@@ -594,8 +595,9 @@ fn the_norm_scaling_and_the_average_are_those_of_plain_numbers() {
         for inputs in layouts(vec![p([n, 2], 1), p([n, 2], 2)]) {
             let [a, b] = [0, 1].map(|i| raw_values(&inputs[i]));
             let squares: f64 = a.iter().chain(&b).map(|&x| f64::from(x) * f64::from(x)).sum();
-            let norm = Flex::fused_norm(inputs.clone());
-            assert!((norm - squares.sqrt()).abs() < 1e-9 * norm, "{norm} for {squares}");
+            let norm = f64::from(raw_values(&Flex::fused_norm(inputs.clone(), &DEVICE))[0]);
+            // Rounded once, to single precision.
+            assert!((norm - squares.sqrt()).abs() <= 6e-8 * norm, "{norm} for {squares}");
             let scaled: Vec<f32> = a.iter().map(|x| x * 0.25).collect();
             assert_eq!(raw_values(&Flex::fused_scale(inputs[0].clone(), 0.25)), scaled);
             let blend: Vec<f32> = a.iter().zip(&b).map(|(x, y)| x * 0.75 + y * 0.25).collect();
@@ -604,7 +606,28 @@ fn the_norm_scaling_and_the_average_are_those_of_plain_numbers() {
             assert_eq!(raw_values(&inputs[0]), a, "what somebody else holds stays");
         }
     }
-    assert_eq!(Flex::fused_norm(Vec::new()), 0.0);
+    assert_eq!(raw_values(&Flex::fused_norm(Vec::new(), &DEVICE)), [0.0]);
+}
+
+#[test]
+fn what_is_kept_is_drawn_by_a_seed_here_and_on_a_device() {
+    type Draw = fn(&[usize], f64, &mut ChaCha8Rng, &FlexDevice) -> FloatTensor<Flex>;
+    for draw in [Flex::kept as Draw, plain::kept_on_device::<Flex> as Draw] {
+        let drawn = |seed, keep| {
+            let kept = draw(&[40, 250], keep, &mut ChaCha8Rng::seed_from_u64(seed), &DEVICE);
+            assert_eq!(kept.shape().to_vec(), [40, 250]);
+            raw_values(&kept)
+        };
+        let (one, other) = (drawn(0, 0.75), drawn(1, 0.75));
+        assert_eq!(one, drawn(0, 0.75), "the same seed draws the same");
+        assert_ne!(one, other);
+        let share = one.iter().filter(|&&x| x != 0.0).count();
+        // Five deviations of 10,000 draws.
+        assert!(share.abs_diff(7_500) < 5 * 44, "{share} of 10000");
+        assert!(one.iter().all(|&x| x == 0.0 || x == (1.0_f64 / 0.75) as f32));
+        assert!(drawn(0, 0.0).iter().all(|&x| x == 0.0));
+        assert!(drawn(0, 1.0).iter().all(|&x| x == 1.0));
+    }
 }
 
 #[test]

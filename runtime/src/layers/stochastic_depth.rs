@@ -1,10 +1,6 @@
 //! `stochastic_depth`: while training, drops a sample's whole stream at random.
 
-use burn::tensor::{Tensor, TensorData, TensorMetadata};
-use rand::Rng;
-
 use super::{forward, layers, number, take};
-use crate::stream::reshape;
 
 struct StochasticDepth {
     p: f64,
@@ -18,11 +14,8 @@ forward!(StochasticDepth, |this, inputs, _weights, pass| {
     let dims = x.dims();
     let keep = (1.0 - this.p).clamp(0.0, 1.0);
     // What stays is scaled up, so that the expectation is what evaluation sees (timm's `scale_by_keep`).
-    let scale: Vec<f32> =
-        (0..dims[0]).map(|_| if rng.random::<f64>() < keep { (1.0 / keep) as f32 } else { 0.0 }).collect();
-    let device = B::float_device(&x.numbers());
-    let scale = Tensor::<B, 1>::from_data(TensorData::new(scale, [dims[0]]), &device).into_primitive().tensor();
-    let mut ones = vec![1; dims.len()];
-    ones[0] = scale.shape()[0];
-    vec![x.map(|x| B::float_mul(x, reshape::<B>(scale, &ones)))]
+    let mut each = vec![1; dims.len()];
+    each[0] = dims[0];
+    let scale = B::kept(&each, keep, rng, &B::float_device(&x.numbers()));
+    vec![x.map(|x| B::float_mul(x, scale))]
 });

@@ -19,10 +19,10 @@ use crate::metrics::corruptions::Folder;
 use crate::places::Places;
 
 /// Batches in their order.
-pub type Batches<'a> = Box<dyn Iterator<Item = Result<Examples>> + 'a>;
+pub type Batches<'a> = Box<dyn Iterator<Item = Result<Examples>> + Send + 'a>;
 
 /// A task with its data opened.
-pub trait Task {
+pub trait Task: Sync {
     /// Training batches in an epoch.
     fn steps_per_epoch(&self) -> u64;
     /// The batches of an epoch, after the first `skip`.

@@ -19,18 +19,18 @@ use super::checkpoint_store::{Best, Checkpoint, CheckpointStore, Slot, TrainStat
 use super::lock::Lock;
 use super::loss_scale::LossScale;
 use super::metrics::Metrics;
+use super::recipe;
 use super::run_folder::RunFolder;
 use super::schedule::Schedule;
 use super::seeds::Seeds;
 use super::step::{Step, Stepped};
 use super::tensor_file::Tensor;
 use super::update::{At, Trained, Update};
-use super::{recipe, step};
 use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::evaluation::{self, Kept, Measured, Model};
 use crate::events::{Event, Observer};
-use crate::examples::Examples;
+use crate::examples::placed::{Destination, Placed};
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::losses::{Losses, Use};
@@ -293,8 +293,14 @@ impl<B: Kernels> Run<'_, B> {
 
     /// The steps of an epoch that are left; false if the user wants it to end.
     fn epoch(&mut self, state: &mut State<B>) -> Result<bool> {
-        let task = self.task;
-        for examples in task.training(state.epoch, state.step_in_epoch)? {
+        let batches = self.task.training(state.epoch, state.step_in_epoch)?;
+        let (ports, device) = (self.network.plan().inputs.clone(), self.device.clone());
+        let destination = Destination { ports: &ports, device: &device, most: self.micro_batch };
+        destination.ahead(batches, |batches| self.steps(state, batches))
+    }
+
+    fn steps(&mut self, state: &mut State<B>, batches: &mut dyn Iterator<Item = Result<Placed<B>>>) -> Result<bool> {
+        for placed in batches {
             if self.enough(state) {
                 break;
             }
@@ -302,8 +308,7 @@ impl<B: Kernels> Run<'_, B> {
                 self.save(state, Slot::Last)?;
                 return Ok(false);
             }
-            let samples_loss = self.step(state, examples?)?;
-            let (samples, loss, lr) = samples_loss;
+            let (samples, loss, lr) = self.step(state, placed?)?;
             state.step_in_epoch += 1;
             state.global_step += 1;
             state.loss_sum += loss;
@@ -312,7 +317,7 @@ impl<B: Kernels> Run<'_, B> {
                 &json!({ "kind": "step", "epoch": state.epoch + 1, "loss": loss, "lr": lr }),
             )?;
             self.observer.event(Event::Step { epoch: state.epoch, step: state.step_in_epoch, loss, lr, samples });
-            for line in task.damage() {
+            for line in self.task.damage() {
                 self.observer.event(Event::Warning(line));
             }
             let due = match self.lock.checkpoint_steps {
@@ -329,8 +334,8 @@ impl<B: Kernels> Run<'_, B> {
     }
 
     /// One step; gives its number of samples, its loss and its learning rate.
-    fn step(&mut self, state: &mut State<B>, examples: Examples) -> Result<(usize, f64, f64)> {
-        let samples = examples.samples;
+    fn step(&mut self, state: &mut State<B>, placed: Placed<B>) -> Result<(usize, f64, f64)> {
+        let samples = placed.samples;
         let lr = self.schedule.lr(self.update.optimizer.lr, state.epoch, state.step_in_epoch, self.steps_per_epoch);
         let mut pass = Pass::training(self.seeds.stream("drop_path", state.epoch, state.step_in_epoch));
         pass.precision = self.precision;
@@ -340,10 +345,11 @@ impl<B: Kernels> Run<'_, B> {
             losses: &self.losses,
             trained: &indices,
             scale: state.scale.map_or(1.0, |scale| scale.scale),
+            norm: self.update.clip.is_some() || state.scale.is_some(),
             device: &self.device,
         };
-        let Stepped { loss: value, gradients: found, updates } =
-            step.in_parts(&state.tensors, examples, self.micro_batch, &mut pass)?;
+        let Stepped { loss: value, norm, gradients: found, updates } =
+            step.in_parts(&state.tensors, placed, &mut pass)?;
         if !value.is_finite() {
             return Err(Failure::new(format!(
                 "the loss is {value} at epoch {}, step {}",
@@ -361,7 +367,7 @@ impl<B: Kernels> Run<'_, B> {
             state.tensors[buffer.0] = value;
         }
         if let Some(scale) = &mut state.scale {
-            let finite = step::all_finite::<B>(&found);
+            let finite = norm.is_none_or(f64::is_finite);
             scale.update(finite);
             if !finite {
                 // Too large a scale, and not too large a step: the next one is taken with half of it.
@@ -379,7 +385,7 @@ impl<B: Kernels> Run<'_, B> {
                 self.schedule.lr(base, epoch, step_in_epoch, self.steps_per_epoch)
             }
         };
-        let at = At { lr: &rate, step: number, plan: self.network.plan() };
+        let at = At { lr: &rate, step: number, norm, plan: self.network.plan() };
         self.update.apply(&mut state.tensors, &mut state.trained, found, at, &self.device).map_err(|failure| {
             failure.note(format!("at epoch {}, step {}", state.epoch + 1, state.step_in_epoch + 1))
         })?;

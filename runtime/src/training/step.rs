@@ -1,6 +1,5 @@
 //! What a batch says of a model: its loss and the gradients, with the batch whole or in parts.
 
-use burn::tensor::TensorMetadata;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::FloatTensor;
 use burn_autodiff::Autodiff;
@@ -8,6 +7,7 @@ use lmv_compiler::plan::TensorId;
 
 use crate::error::Result;
 use crate::examples::Examples;
+use crate::examples::placed::{Destination, Part, Placed};
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::losses::Losses;
@@ -23,6 +23,8 @@ pub struct Step<'a, B: Kernels> {
     pub trained: &'a [usize],
     /// What the loss is multiplied by on the way back; the gradients are divided by it.
     pub scale: f64,
+    /// Whether the norm of the gradients is wanted.
+    pub norm: bool,
     /// Where it runs.
     pub device: &'a B::Device,
 }
@@ -31,10 +33,19 @@ pub struct Step<'a, B: Kernels> {
 pub struct Stepped<B: Kernels> {
     /// The loss.
     pub loss: f64,
-    /// Its gradient for each of the tensors that were asked for; none at all where the loss is not finite.
+    /// The L2 norm over all gradients, where it is wanted. It is finite where all of them are.
+    pub norm: Option<f64>,
+    /// Its gradient for each of the tensors that were asked for.
     pub gradients: Vec<Option<FloatTensor<B>>>,
     /// The buffers that the step changes, with their values for the next one.
     pub updates: Vec<(TensorId, FloatTensor<B>)>,
+}
+
+/// The same on the device: nothing of it was waited for.
+struct Pending<B: Kernels> {
+    loss: FloatTensor<B>,
+    gradients: Vec<Option<FloatTensor<B>>>,
+    updates: Vec<(TensorId, FloatTensor<B>)>,
 }
 
 impl<B: Kernels> Step<'_, B> {
@@ -43,70 +54,75 @@ impl<B: Kernels> Step<'_, B> {
     /// # Errors
     /// Data that do not fit the model or the loss.
     pub fn of(&self, tensors: &[FloatTensor<B>], examples: &Examples, pass: &mut Pass) -> Result<Stepped<B>> {
-        self.part(tensors, examples, &self.losses.counts(examples)?, pass)
+        let ports = &self.network.plan().inputs;
+        let placed = Destination { ports, device: self.device, most: None }.place(examples.clone())?;
+        self.in_parts(tensors, placed, pass)
     }
 
-    /// The same with at most `most` samples at a time, which takes less memory: losses and gradients of the parts are
-    /// summed. Norms over the batch see a part each, and their buffers move with each part.
+    /// The same of samples that are on the device. In several parts, which takes less memory, losses and gradients of the parts
+    /// are summed. Norms over the batch see a part each, and their buffers move with each part.
     ///
     /// # Errors
     /// Data that do not fit the model or the loss.
-    pub fn in_parts(
-        &self,
-        tensors: &[FloatTensor<B>],
-        examples: Examples,
-        most: Option<usize>,
-        pass: &mut Pass,
-    ) -> Result<Stepped<B>> {
-        let Some(most) = most.filter(|most| *most < examples.samples) else {
-            return self.of(tensors, &examples, pass);
-        };
-        let whole = self.losses.counts(&examples)?;
-        let mut tensors = tensors.to_vec();
-        let mut sum: Option<Stepped<B>> = None;
-        for part in examples.parts(most) {
-            let stepped = self.part(&tensors, &part, &whole, pass)?;
-            for (buffer, value) in &stepped.updates {
-                tensors[buffer.0] = value.clone();
+    pub fn in_parts(&self, tensors: &[FloatTensor<B>], placed: Placed<B>, pass: &mut Pass) -> Result<Stepped<B>> {
+        let counts = placed.parts.iter().map(|part| self.losses.counts(&part.examples));
+        let counts = counts.collect::<Result<Vec<_>>>()?;
+        let whole = counts.into_iter().reduce(|sum, part| sum.iter().zip(part).map(|(sum, part)| sum + part).collect());
+        let whole = whole.unwrap_or_default();
+        let mut moved: Option<Vec<FloatTensor<B>>> = None;
+        let mut sum: Option<Pending<B>> = None;
+        let last = placed.parts.len().saturating_sub(1);
+        for (number, part) in placed.parts.into_iter().enumerate() {
+            let pending = self.part(moved.as_deref().unwrap_or(tensors), part, &whole, pass)?;
+            if number < last && !pending.updates.is_empty() {
+                let moved = moved.get_or_insert_with(|| tensors.to_vec());
+                for (buffer, value) in &pending.updates {
+                    moved[buffer.0] = value.clone();
+                }
             }
             sum = Some(match sum {
-                Some(sum) => sum.and(stepped),
-                None => stepped,
+                Some(sum) => sum.and(pending),
+                None => pending,
             });
-            if sum.as_ref().is_some_and(|sum| !sum.loss.is_finite()) {
-                break;
-            }
         }
         match sum {
-            Some(sum) => Ok(sum),
+            Some(sum) => Ok(self.waited_for(sum)),
             None => unreachable!("a batch has at least one part"),
         }
     }
 
     /// What one part of a batch adds; `whole` are the batch's counts.
-    fn part(&self, tensors: &[FloatTensor<B>], part: &Examples, whole: &[f64], pass: &mut Pass) -> Result<Stepped<B>> {
-        let inputs = part.inputs::<B>(&self.network.plan().inputs, self.device)?;
-        let taped = self.network.forward(inputs, tensors, self.trained, pass);
-        let mut loss = self.losses.of_part(&taped.outputs, part, whole)?;
+    fn part(&self, tensors: &[FloatTensor<B>], part: Part<B>, whole: &[f64], pass: &mut Pass) -> Result<Pending<B>> {
+        let taped = self.network.forward(part.inputs, tensors, self.trained, pass);
+        let mut loss = self.losses.of_part(&taped.outputs, &part.examples, whole)?;
         let value = Autodiff::<B>::inner(loss.clone());
         if self.scale != 1.0 {
             loss = <Autodiff<B> as burn::tensor::ops::FloatTensorOps<_>>::float_mul_scalar(loss, self.scale.into());
         }
         let mut gradients = Autodiff::<B>::backward(loss);
-        // Read behind the backward pass, so that a device has both to do without a wait in between.
-        let value = f64::from(values::<B>(value)[0]);
-        if !value.is_finite() {
-            return Ok(Stepped { loss: value, gradients: Vec::new(), updates: Vec::new() });
-        }
         let found = taped.leaves.iter().map(|leaf| {
             let gradient = Autodiff::<B>::grad_remove(leaf, &mut gradients)?;
             Some(if self.scale == 1.0 { gradient } else { B::float_div_scalar(gradient, self.scale.into()) })
         });
-        Ok(Stepped { loss: value, gradients: found.collect(), updates: taped.updates })
+        Ok(Pending { loss: value, gradients: found.collect(), updates: taped.updates })
+    }
+
+    /// Reads what a step has to know of itself: the one wait for the device in it, behind everything that was asked of it.
+    fn waited_for(&self, pending: Pending<B>) -> Stepped<B> {
+        let Pending { loss, gradients, updates } = pending;
+        let read = match self.norm {
+            true => {
+                let norm = B::fused_norm(gradients.iter().flatten().cloned().collect(), self.device);
+                B::float_cat(vec![loss, norm], 0)
+            }
+            false => loss,
+        };
+        let read = values::<B>(read);
+        Stepped { loss: f64::from(read[0]), norm: read.get(1).copied().map(f64::from), gradients, updates }
     }
 }
 
-impl<B: Kernels> Stepped<B> {
+impl<B: Kernels> Pending<B> {
     /// Both together, of which `next` came later.
     fn and(self, next: Self) -> Self {
         let add = |pair: (Option<FloatTensor<B>>, Option<FloatTensor<B>>)| match pair {
@@ -114,17 +130,6 @@ impl<B: Kernels> Stepped<B> {
             (one, other) => one.or(other),
         };
         let gradients = self.gradients.into_iter().zip(next.gradients).map(add).collect();
-        Self { loss: self.loss + next.loss, gradients, updates: next.updates }
+        Self { loss: B::float_add(self.loss, next.loss), gradients, updates: next.updates }
     }
-}
-
-/// Whether every number of the gradients is finite; one number comes from the device for all of them.
-pub fn all_finite<B: Kernels>(gradients: &[Option<FloatTensor<B>>]) -> bool {
-    // x - x is zero for a number, and for nothing else.
-    let nothing = gradients.iter().flatten().map(|gradient| {
-        let zeros = B::float_sub(gradient.clone(), gradient.clone());
-        let count = zeros.shape().num_elements();
-        B::float_sum(B::float_reshape(zeros, burn::tensor::Shape::from(vec![count])))
-    });
-    nothing.reduce(B::float_add).is_none_or(|sum| values::<B>(sum)[0] == 0.0)
 }

@@ -69,6 +69,8 @@ pub struct At<'a> {
     pub lr: &'a dyn Fn(f64) -> f64,
     /// The number of the step, 1 at the first.
     pub step: u32,
+    /// The norm of the gradients, where the recipe clips.
+    pub norm: Option<f64>,
     /// The plan that is trained, for names.
     pub plan: &'a Plan,
 }
@@ -98,20 +100,21 @@ impl Update {
         at: At<'_>,
         device: &B::Device,
     ) -> Result<()> {
-        let At { lr, step, plan } = at;
+        let At { lr, step, norm, plan } = at;
         let path = |tensor: usize| plan.tensors[tensor].path.clone();
-        if let Some(limit) = self.clip {
-            clip_to::<B>(&mut gradients, limit, &|index| path(trained[index].index))?;
+        if let (Some(limit), Some(norm)) = (self.clip, norm) {
+            clip_to::<B>(&mut gradients, (norm, limit), &|index| path(trained[index].index))?;
         }
+        // Stands in for a tensor that is being changed; clones of it cost nothing, on a device least of all.
+        let nothing = tensor::<B>(vec![0.0], &[1], device);
         for (trained, gradient) in trained.iter_mut().zip(gradients) {
             let Some(gradient) = gradient else { continue };
             let weight_decay = if trained.decay { self.optimizer.weight_decay } else { 0.0 };
             let settings = AdamW { lr: lr(trained.rate), weight_decay, ..self.optimizer };
-            let empty = || tensor::<B>(vec![0.0], &[1], device);
             // Taken out rather than cloned: the only handle to a tensor lets the step work in place.
-            let parameter = std::mem::replace(&mut tensors[trained.index], empty());
-            let m = std::mem::replace(&mut trained.m, empty());
-            let v = std::mem::replace(&mut trained.v, empty());
+            let parameter = std::mem::replace(&mut tensors[trained.index], nothing.clone());
+            let m = std::mem::replace(&mut trained.m, nothing.clone());
+            let v = std::mem::replace(&mut trained.v, nothing.clone());
             let [parameter, m, v] = B::fused_adamw_step(parameter, gradient, m, v, step, settings);
             if let (Some(decay), Some(average)) = (self.ema, trained.average.take()) {
                 trained.average = Some(B::fused_average(average, parameter.clone(), decay));
@@ -124,13 +127,12 @@ impl Update {
     }
 }
 
-/// Scales the gradients so that their norm over all parameters is at most `limit`.
+/// Scales the gradients, whose norm over all parameters is `norm`, so that it is at most `limit`.
 fn clip_to<B: Kernels>(
     gradients: &mut [Option<FloatTensor<B>>],
-    limit: f64,
+    (norm, limit): (f64, f64),
     first: &dyn Fn(usize) -> String,
 ) -> Result<()> {
-    let norm = B::fused_norm(gradients.iter().flatten().cloned().collect());
     let clipped = clip::clip(norm, limit).map_err(|failure| {
         let broken = gradients.iter().position(|gradient| {
             let numbers = gradient.iter().flat_map(|gradient| values::<B>(gradient.clone()));

@@ -86,7 +86,7 @@ impl Model {
         }));
         let losses = Losses::new(&loss, &self.plan.outputs, Use::Training).expect("a loss that runs");
         let device = Default::default();
-        Step { network: &network, losses: &losses, trained: &self.trained, scale: 1.0, device: &device }
+        Step { network: &network, losses: &losses, trained: &self.trained, scale: 1.0, norm: false, device: &device }
             .of(&self.tensors, &self.examples, pass)
             .expect("the model gives something")
     }
