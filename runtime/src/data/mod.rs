@@ -22,6 +22,7 @@ pub mod normalize;
 pub mod order;
 pub mod pixels;
 pub mod synth;
+pub mod tar_cache;
 mod tar_index;
 pub mod transforms;
 
@@ -33,3 +34,4 @@ pub use loader::{Batch, Damaged, Loader, LoaderOptions, Pipeline};
 pub use normalize::Normalize;
 pub use pixels::Pixels;
 pub use synth::{SynthImages, synth_images};
+pub use tar_cache::TarCache;
