@@ -1,8 +1,9 @@
+use std::sync::Arc;
+
 use tempfile::TempDir;
 
 use super::*;
-use crate::data::{Damage, ImageSet, Loader, LoaderOptions, Pipeline};
-use std::sync::Arc;
+use crate::data::{Batch, Damage, ImageSet, Loader, LoaderOptions, Pipeline};
 
 /// A tar of `images` small PNGs in two classes, a class without images, a text and a long name, which was changed an hour ago.
 fn tarred(path: &Path, images: usize, grey: u8) {
@@ -74,17 +75,14 @@ fn same(a: &Index, b: &Index) -> bool {
 }
 
 /// Everything that a set says of itself, and its batches of an epoch.
-fn told(set: ImageSet) -> (Vec<String>, Vec<String>, String, Vec<(Vec<f32>, Vec<i64>, Vec<usize>)>) {
+fn told(set: ImageSet) -> (Vec<String>, Vec<String>, String, Vec<Batch>) {
     let (names, warnings) = ((0..set.len()).map(|i| set.name(i).to_owned()).collect(), set.warnings().to_vec());
     let hash = set.listing_hash();
     let order = crate::data::order::shuffled(set.len(), 7, 0);
     let pipeline = Pipeline { transforms: crate::data::transforms::imagenet_train(8), ..Pipeline::default() };
     let options = LoaderOptions { batch: 4, threads: 2, ..LoaderOptions::default() };
     let loader = Loader::new(Arc::new(set), order, Arc::new(pipeline), Arc::new(Damage::new()), options);
-    let batches = loader.expect("a loader").map(|batch| {
-        let batch = batch.expect("a batch");
-        (batch.images, batch.labels, batch.indices)
-    });
+    let batches = loader.expect("a loader").map(|batch| batch.expect("a batch"));
     (names, warnings, hash, batches.collect())
 }
 
