@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use crate::weights::{Checkpoint, LlmSizes, check_config};
+use crate::weights::{Checkpoint, LlmSizes, check_config, settings_left_open};
 
 /// A place that files are written to, in memory where the machine has such a folder; one for each process.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -39,7 +39,10 @@ pub fn hold(name: &str, bytes: &[u8]) {
         eps: 1e-5,
         norm_first: true,
         theta: Some(1e4),
+        left_open: ["eps", "theta", "scaling"].map(str::to_owned).into(),
+        ..LlmSizes::default()
     };
+    let _ = settings_left_open(&checkpoint, &sizes);
     let _ = check_config(&checkpoint, "toy", &sizes);
     for name in checkpoint.names().take(READ) {
         let read = checkpoint.read(name);

@@ -82,7 +82,7 @@ fn ablate(args: &Args, context: &Context) -> Result<(), Exit> {
         }
         runnable::check(&checked.experiment, runnable::Purpose::Training)
             .map_err(|failure| context.failed(&failure))?;
-        variants.push((variant, checked));
+        variants.push(args.locate.places(checked, context)?);
     }
     let stem = args.spec.file_stem().map_or_else(|| "spec".into(), |stem| stem.to_string_lossy().into_owned());
     let out = args.out.clone().unwrap_or_else(|| Path::new(RUNS).join(format!("{stem}-ablation")));
@@ -91,10 +91,9 @@ fn ablate(args: &Args, context: &Context) -> Result<(), Exit> {
     let mut number = 0;
     // Seed by seed: an interrupted ablation has something of every variant to show.
     for &seed in &seeds {
-        for (index, (variant, checked)) in variants.iter().enumerate() {
+        for (index, (checked, places)) in variants.iter().enumerate() {
             let row = &mut rows[index];
             number += 1;
-            let places = args.locate.places(&args.spec, &checked.experiment, context)?;
             let name = format!("{}-seed{seed}", row.variant);
             let begun = begun(&out, &name);
             let target = match &begun {
@@ -103,10 +102,7 @@ fn ablate(args: &Args, context: &Context) -> Result<(), Exit> {
             };
             let job = Job {
                 spec: checked,
-                spec_path: &args.spec,
-                variant,
-                overrides: &overrides,
-                places: &places,
+                places,
                 device: args.device.device,
                 seed: Some(seed),
                 steps: None,

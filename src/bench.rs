@@ -108,7 +108,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         false => runnable::Purpose::Inference,
     };
     runnable::check(&spec.experiment, purpose).map_err(|failure| context.failed(&failure))?;
-    let places = args.locate.places(&args.spec, &spec.experiment, context)?;
+    let (spec, places) = args.locate.places(spec, context)?;
     let mut progress = Progress::new(context);
     let (device, remark) = device::settle(args.device.device).map_err(|failure| context.failed(&failure))?;
     remark.into_iter().for_each(|text| progress.event(Event::Note(text)));

@@ -78,9 +78,8 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     }
     runnable::check(&spec.experiment, runnable::Purpose::Evaluation).map_err(|failure| context.failed(&failure))?;
     existing(&args.checkpoint, context)?;
-    let places = args.locate.places(&args.spec, &spec.experiment, context)?;
-    let (variant, purpose) = (variant.variant.as_deref(), Purpose::Trained);
-    let subject = Subject { spec: &args.spec, variant, experiment: &spec.experiment, places: &places, purpose };
+    let (spec, places) = args.locate.places(spec, context)?;
+    let subject = Subject { spec: &spec, places: &places, purpose: Purpose::Trained };
     args.locked.hold(&subject, context)?;
     if args.keep && !args.checkpoint.join(lock::NAME).is_file() {
         let message = Message::error(format!("`{}` is no run folder to keep anything in", args.checkpoint.display()));
@@ -89,8 +88,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let keep = args.keep.then_some(args.checkpoint.as_path());
     if let Some(run) = keep {
         let lock = lock::Lock::read(run).map_err(|failure| context.failed(&failure))?;
-        if spec.hashes() != (lock.spec, lock.imports) || lock.variant.as_deref() != variant || !args.set.set.is_empty()
-        {
+        if spec.hashes() != (lock.spec, lock.imports) || lock.variant != variant.variant || !args.set.set.is_empty() {
             let what = format!("what is kept in {} is of another spec than the run was made of", run.display());
             context.tell(&Message::warning(what).about(args.spec.display().to_string()));
         }

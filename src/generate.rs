@@ -70,10 +70,9 @@ fn generate(args: &Args, context: &Context) -> Result<(), Exit> {
             })?
         }
     };
-    let places = args.weights.places(&args.spec, &spec.experiment, context)?;
+    let (spec, places) = args.weights.places(spec, context)?;
     let purpose = if args.checkpoint.is_some() { Purpose::Trained } else { Purpose::Running };
-    let variant = variant.variant.as_deref();
-    let subject = Subject { spec: &args.spec, variant, experiment: &spec.experiment, places: &places, purpose };
+    let subject = Subject { spec: &spec, places: &places, purpose };
     args.locked.hold(&subject, context)?;
     let mut progress = Progress::new(context);
     let (device, remark) = device::settle(args.device.device).map_err(|failure| context.failed(&failure))?;

@@ -90,10 +90,9 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     if let Some(checkpoint) = &args.checkpoint {
         crate::eval::existing(checkpoint, context)?;
     }
-    let places = args.weights.places(&args.spec, &spec.experiment, context)?;
+    let (spec, places) = args.weights.places(spec, context)?;
     let purpose = if args.checkpoint.is_some() { Purpose::Trained } else { Purpose::Running };
-    let variant = variant.variant.as_deref();
-    let subject = Subject { spec: &args.spec, variant, experiment: &spec.experiment, places: &places, purpose };
+    let subject = Subject { spec: &spec, places: &places, purpose };
     args.locked.hold(&subject, context)?;
     let job = Job {
         spec: &spec,

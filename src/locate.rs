@@ -1,7 +1,7 @@
 //! `--path NAME=DIR` and `--weights NAME=DIR`: where a spec's names lead on this machine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use lmv_compiler::Experiment;
@@ -12,7 +12,7 @@ use lmv_runtime::weights::Locations;
 
 use crate::config::Config;
 use crate::context::{Context, Exit, Message};
-use crate::spec::nearest;
+use crate::spec::{Checked, nearest};
 
 /// `--weights`.
 #[derive(Args, Clone, Debug, Default)]
@@ -34,10 +34,11 @@ pub struct Locate {
 }
 
 impl Locate {
-    /// What the command line, the environment and the `lmv.toml` beside `spec` or above it say together. A name on the
-    /// command line that `experiment` does not have is told.
-    pub fn places(&self, spec: &Path, experiment: &Experiment, context: &Context) -> Result<Places, Exit> {
-        let config = Config::beside(spec, context)?;
+    /// What the command line, the environment and the `lmv.toml` beside the spec or above it say together, and the spec with
+    /// what lies beside its weights. A name on the command line that the spec does not have is told.
+    pub fn places(&self, spec: Checked, context: &Context) -> Result<(Checked, Places), Exit> {
+        let experiment = &spec.experiment;
+        let config = Config::beside(&spec.path, context)?;
         let mut places = Places::from_environment();
         if let Some(Config { file, paths, weights }) = config {
             let table =
@@ -52,14 +53,14 @@ impl Locate {
         places.weights = flags(places.weights, &self.weights.weights);
         tell_strangers(&places.paths, &self.path, &data_names(experiment), context);
         tell_strangers(&places.weights, &self.weights.weights, &weight_names(experiment), context);
-        Ok(places)
+        Ok((spec.with_weights(&places, context)?, places))
     }
 }
 
 impl LocateWeights {
     /// The same for a command that reads no data.
-    pub fn places(&self, spec: &Path, experiment: &Experiment, context: &Context) -> Result<Places, Exit> {
-        Locate { path: Vec::new(), weights: self.clone() }.places(spec, experiment, context)
+    pub fn places(&self, spec: Checked, context: &Context) -> Result<(Checked, Places), Exit> {
+        Locate { path: Vec::new(), weights: self.clone() }.places(spec, context)
     }
 }
 

@@ -14,6 +14,7 @@ use lmv_runtime::tasks::{self, Opening};
 
 use crate::context::{Context, Exit, Message};
 use crate::locate;
+use crate::spec::Checked;
 
 /// How many changes a message lists.
 const LISTED: usize = 24;
@@ -28,12 +29,8 @@ pub struct Locked {
 
 /// What is about to run.
 pub struct Subject<'a> {
-    /// Where the spec is.
-    pub spec: &'a Path,
-    /// Which variant of it.
-    pub variant: Option<&'a str>,
-    /// What it says.
-    pub experiment: &'a Experiment,
+    /// The spec.
+    pub spec: &'a Checked,
     /// Where its names lead.
     pub places: &'a Places,
     /// What for.
@@ -54,10 +51,10 @@ pub enum Purpose {
 impl Locked {
     /// Holds what is about to run against its lock: a difference is told, and with `--locked` ends the command.
     pub fn hold(self, subject: &Subject<'_>, context: &Context) -> Result<(), Exit> {
-        let path = Proof::path(subject.spec, subject.variant);
+        let path = Proof::path(&subject.spec.path, subject.variant());
         let failed = |failure: Failure| context.failed(&failure);
         match Proof::read(&path).map_err(failed)? {
-            None if self.locked => Err(failed(no_lock(&path, subject.spec, subject.variant))),
+            None if self.locked => Err(failed(no_lock(&path, &subject.spec.path, subject.variant()))),
             None if subject.purpose == Purpose::Training && subject.reads() => {
                 match subject.found(true).map_err(failed)?.write(&path) {
                     Ok(()) => context.remark(&format!("what this spec reads is locked in {}", path.display())),
@@ -87,10 +84,14 @@ impl Locked {
 }
 
 impl Subject<'_> {
+    fn variant(&self) -> Option<&str> {
+        self.spec.variant.variant.as_deref()
+    }
+
     /// Whether it reads a file at all that another could take the place of.
     fn reads(&self) -> bool {
-        let weights = locate::weight_names(self.experiment);
-        !locate::data_names(self.experiment).is_empty()
+        let weights = locate::weight_names(&self.spec.experiment);
+        !locate::data_names(&self.spec.experiment).is_empty()
             || weights.iter().any(|name| !self.places.weights.is_built_in(name))
     }
 
@@ -98,24 +99,25 @@ impl Subject<'_> {
     /// against it where that is asked for (`data`) and the data is here.
     fn found(&self, data: bool) -> Result<Proof, Failure> {
         let frozen = self.purpose == Purpose::Trained;
-        let mut proof = of_weights(self.experiment, self.places, |parameter| !frozen || parameter.frozen)?;
+        let mut proof = of_weights(self.spec, self.places, |parameter| !frozen || parameter.frozen)?;
         let here = || {
-            let names = locate::data_names(self.experiment);
+            let names = locate::data_names(&self.spec.experiment);
             names.iter().all(|name| self.places.paths.source(name).is_some_and(|(place, _)| place.exists()))
         };
         if self.purpose == Purpose::Training || data && here() {
             let drawn = PathBuf::new();
             let opening = Opening { places: self.places, drawn, seed: 0, threads: 1 };
-            proof.data = of_data(self.experiment, &opening)?;
+            proof.data = of_data(&self.spec.experiment, &opening)?;
         }
         Ok(proof)
     }
 }
 
 /// The tensors that a spec takes of its weights, as they are now.
-pub fn of_weights(experiment: &Experiment, places: &Places, of: impl Fn(&Parameter) -> bool) -> Result<Proof, Failure> {
+pub fn of_weights(spec: &Checked, places: &Places, of: impl Fn(&Parameter) -> bool) -> Result<Proof, Failure> {
     let mut proof = Proof::of_lmvc(env!("CARGO_PKG_VERSION"));
-    for used in uses(&experiment.graph, of) {
+    proof.settings.extend(spec.by_weights.iter().cloned());
+    for used in uses(&spec.experiment.graph, of) {
         proof.add_weights(&used, &places.open_weights(used.weights)?)?;
     }
     Ok(proof)
@@ -155,5 +157,8 @@ fn different(changes: &[Change], path: &Path, subject: &Subject<'_>, refused: bo
     if changes.len() > LISTED {
         message = message.note(format!("and {} more", changes.len() - LISTED));
     }
-    message.help(format!("put back what changed; or, where it is meant, `{}`", command(subject.spec, subject.variant)))
+    message.help(format!(
+        "put back what changed; or, where it is meant, `{}`",
+        command(&subject.spec.path, subject.variant())
+    ))
 }

@@ -13,6 +13,8 @@ use lmv_compiler::files::{Files, Unreadable};
 use lmv_compiler::source::{Origin, Source, Sources};
 use lmv_compiler::{Compiled, Experiment, Spec, Which};
 use lmv_grammar::ast::Span;
+use lmv_runtime::parameters::settings_left_open;
+use lmv_runtime::places::Places;
 use lmv_runtime::training::lock::{self, Lock};
 
 use crate::context::{Context, Exit, Message, MessageFormat, to_stderr};
@@ -59,6 +61,14 @@ impl Variant {
 
 /// A spec that is right.
 pub struct Checked {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which variant of it.
+    pub variant: Variant,
+    /// What was set from outside: on the command line, and by what lies beside its weights.
+    pub set: Vec<Override>,
+    /// Of that, what lies beside its weights.
+    pub by_weights: Vec<Override>,
     /// What the compiler made of it, for showing places.
     pub compiled: Compiled,
     /// The spec itself.
@@ -73,13 +83,39 @@ impl Checked {
             files.map(|(path, text)| (path, lock::hash(text.as_bytes()))).collect();
         (imports.remove("spec.lmv").unwrap_or_default(), imports)
     }
+
+    /// The same with what the configurations beside its weights say and the spec leaves to them, such as the eps of a
+    /// language model's norms.
+    pub fn with_weights(self, places: &Places, context: &Context) -> Result<Self, Exit> {
+        let by_weights = settings_left_open(&self.experiment.graph, places);
+        if by_weights.is_empty() {
+            return Ok(self);
+        }
+        let said: Vec<String> = by_weights.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        context.remark(&format!("the configuration beside the weights says {}", said.join(", ")));
+        let set = [&self.set[..], &by_weights[..]].concat();
+        let text = self.compiled.sources.get(self.compiled.file).text.clone();
+        let compiled = compile_text(&self.path, &text, self.variant.which(), &set);
+        tell_all(&compiled, context)?;
+        match compiled.experiment.clone() {
+            Some(experiment) => Ok(Self { set, by_weights, compiled, experiment, ..self }),
+            None => Err(verdict(&compiled)),
+        }
+    }
 }
 
 /// Reads and compiles the spec at `path`, or a variant of it; what is wrong with it is told.
 pub fn checked(path: &Path, variant: &Variant, overrides: &[Override], context: &Context) -> Result<Checked, Exit> {
     let compiled = compile_variant(path, variant, overrides, context)?;
     match compiled.experiment.clone() {
-        Some(experiment) => Ok(Checked { compiled, experiment }),
+        Some(experiment) => Ok(Checked {
+            path: path.to_path_buf(),
+            variant: variant.clone(),
+            set: overrides.to_vec(),
+            by_weights: Vec::new(),
+            compiled,
+            experiment,
+        }),
         None => Err(verdict(&compiled)),
     }
 }

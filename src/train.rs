@@ -82,12 +82,6 @@ pub struct Args {
 pub struct Job<'a> {
     /// The spec.
     pub spec: &'a Checked,
-    /// Where the spec is.
-    pub spec_path: &'a Path,
-    /// Which variant of it.
-    pub variant: &'a Variant,
-    /// What `--set`, `--epochs` and `--batch` set; already in the spec.
-    pub overrides: &'a [Override],
     /// Where names of data and weights lead.
     pub places: &'a Places,
     /// Where it runs.
@@ -142,18 +136,13 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
         return Err(Exit::WrongSpec);
     }
     runnable::check(&spec.experiment, runnable::Purpose::Training).map_err(|failure| context.failed(&failure))?;
-    let places = args.locate.places(&spec_path, &spec.experiment, context)?;
+    let (spec, places) = args.locate.places(spec, context)?;
     if args.resume.is_none() {
-        let variant = variant.variant.as_deref();
-        let purpose = Purpose::Training;
-        let subject = Subject { spec: &spec_path, variant, experiment: &spec.experiment, places: &places, purpose };
+        let subject = Subject { spec: &spec, places: &places, purpose: Purpose::Training };
         args.locked.hold(&subject, context)?;
     }
     let job = Job {
         spec: &spec,
-        spec_path: &spec_path,
-        variant: &variant,
-        overrides: &overrides,
         places: &places,
         device: args.device.device,
         seed: args.seed.or(spec.experiment.seed),
@@ -298,8 +287,8 @@ pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> R
             }
             context.remark(&format!(
                 "next: `lmvc show {}{}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
-                job.spec_path.display(),
-                job.variant.variant.iter().map(|name| format!(" --variant {name}")).collect::<String>()
+                job.spec.path.display(),
+                job.spec.variant.variant.iter().map(|name| format!(" --variant {name}")).collect::<String>()
             ));
             Ok(true)
         }
@@ -318,8 +307,8 @@ pub fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
         lmvc: env!("CARGO_PKG_VERSION").into(),
         seed: job.seed.unwrap_or(0),
         device: device.to_string(),
-        variant: job.variant.variant.clone(),
-        set: job.overrides.to_vec(),
+        variant: job.spec.variant.variant.clone(),
+        set: job.spec.set.clone(),
         steps: job.steps,
         checkpoint_steps: job.checkpoint_steps,
         micro_batch: job.micro_batch,

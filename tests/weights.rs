@@ -294,12 +294,61 @@ fn rotary_positions_count_where_a_use_has_them() {
     config["rope_theta"] = json!(500_000.0);
     std::fs::write(&path, config.to_string()).expect("writable");
     let add = ["weights", "add", "llama7b", "w", "--for", "a.lmv"];
+    // What the spec does not say, the configuration does.
+    place.ends(0, &add);
+    let said = place.ends(0, &["weights", "lock", "a.lmv"]);
+    holds(&said, &["the configuration beside the weights says llama7b.theta = 500000.0"]);
+    std::fs::write(place.path("a.lmv"), spec.replace("eps = 1e-5", "eps = 1e-5, theta = 10000.0")).expect("writable");
     holds(&place.ends(3, &add), &["theta = 10000.0", "says 500000.0 (rope_theta)"]);
     config["rope_theta"] = json!(10_000.0);
-    config["rope_scaling"] = json!({ "rope_type": "linear", "factor": 2.0 });
+    config["rope_scaling"] = json!({ "rope_type": "yarn", "factor": 2.0 });
     std::fs::write(&path, config.to_string()).expect("writable");
-    holds(&place.ends(3, &add), &["positions are scaled (`linear`)"]);
+    holds(&place.ends(3, &add), &["positions are scaled (`yarn`)"]);
     std::fs::write(place.path("a.lmv"), SPEC).expect("writable");
+    place.ends(0, &add);
+}
+
+#[test]
+fn an_eps_that_the_spec_leaves_open_is_the_configuration_s_and_locked() {
+    let spec = SPEC.replace(", eps = 1e-5", "");
+    let place = Place::new(&spec);
+    place.checkpoint("w", &blocks(0..3));
+    std::fs::write(place.path("lmv.toml"), "[weights]\nllama7b = \"w\"\n").expect("writable");
+    let said = place.ends(0, &["weights", "lock", "a.lmv"]);
+    holds(&said, &["the configuration beside the weights says llama7b.eps = 1e-5", "hashes of 9 tensors"]);
+    holds(&place.text("a.lock"), &["\"llama7b.eps\": \"1e-5\""]);
+    place.ends(0, &["weights", "verify", "a.lmv"]);
+    let config = place.text("w/config.json").replace("1e-5", "1e-3");
+    std::fs::write(place.path("w/config.json"), config).expect("writable");
+    let text = place.ends(3, &["weights", "verify", "a.lmv"]);
+    holds(&text, &["9 tensors as a.lock has them", "llama7b: eps was 1e-5, and is 1e-3"]);
+    // What a spec says itself is no setting of its lock.
+    std::fs::write(place.path("a.lmv"), SPEC.replace("1e-5", "1e-3")).expect("writable");
+    place.ends(0, &["weights", "lock", "a.lmv"]);
+    assert!(!place.text("a.lock").contains("settings"), "{}", place.text("a.lock"));
+}
+
+#[test]
+fn rows_in_meta_s_order_are_not_turned_as_others() {
+    let tensors = |prefix: &str| {
+        let names = ["attention.wq.weight", "attention.wk.weight"];
+        names.map(|name| Tensor { name: format!("{prefix}{name}"), shape: vec![8, 8], numbers: vec![0.5; 64] })
+    };
+    let spec = |turned: &str| {
+        format!(
+            "layer rows : [T, 8] -> [T, 8] {{ linear(8, 8, bias = false) as wq{turned} >> linear(8, 8, bias = false) as wk }}
+layer rows_of : [T, 8] -> [T, 8] {{ rows as attention }}
+names mine {{ \"rows.attention.*\" = \"layers.0.attention.*\" }}
+model(x : [T?, 8]) {{ x >> pretrained(\"mine\", rows_of as rows) }}
+"
+        )
+    };
+    let place = Place::new(&spec(" >> rotary(2)"));
+    place.checkpoint("w", &tensors("layers.0."));
+    std::fs::remove_file(place.path("w/config.json")).expect("a file");
+    let add = ["weights", "add", "mine", "w", "--for", "a.lmv"];
+    holds(&place.ends(3, &add), &["has the rows of q and k in Meta's order", "`mine.layer[0](rope = true)`"]);
+    std::fs::write(place.path("a.lmv"), spec("")).expect("writable");
     place.ends(0, &add);
 }
 

@@ -33,6 +33,7 @@ use crate::config::Call;
 use crate::diagnostic::{Diagnostic, Label};
 use crate::graph::{Graph, Stream, StreamId};
 use crate::modules::Modules;
+use crate::settings::Override;
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin, Sources};
 use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, Sharing, StreamValue, Value};
@@ -93,6 +94,8 @@ pub(crate) struct Elaborator<'a> {
     singular: usize,
     /// The declarations of the parts of the library that were configured, by kind and name.
     externs: HashMap<(String, String), Rc<Definition>>,
+    /// What was set from outside.
+    pub set: &'a [Override],
     /// What the file's `let` items are worth, by file and item.
     lets: HashMap<(FileId, usize), Value>,
     frames: Vec<Frame>,
@@ -139,6 +142,7 @@ impl<'a> Elaborator<'a> {
             nodes_in_wholes: 0,
             singular: 0,
             externs: HashMap::new(),
+            set: &[],
             lets: HashMap::new(),
             frames: Vec::new(),
             marks: Marks::default(),

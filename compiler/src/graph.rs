@@ -1,7 +1,7 @@
 //! The typed graph: what a model is once every name, number and shape is settled. Nodes run in order; each is one
 //! `extern layer` of the library with its arguments, and knows the place in the source that made it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -186,6 +186,9 @@ pub struct LlmSizes {
     pub family: String,
     /// Its arguments by name, defaults filled in.
     pub sizes: BTreeMap<String, Config>,
+    /// Those of them that nobody wrote: the family's defaults stand for them until the weights say more.
+    #[serde(skip)]
+    pub defaults: BTreeSet<String>,
 }
 
 impl Graph {

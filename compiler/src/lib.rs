@@ -178,7 +178,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     let Loaded { file, modules, trees, mut diagnostics, incomplete, imports } =
         modules::load(&mut sources, spec.files, spec.name, spec.text);
     let tree = trees.get(&file).cloned().unwrap_or_default();
-    let (set, wrong) = parse_overrides(&mut sources, spec.overrides);
+    let (set, wrong) = parse_overrides(&mut sources, spec.overrides, &language_models(&trees));
     set.iter().for_each(|set| modules.see(set.file, file));
     let incomplete = incomplete || !wrong.is_empty();
     diagnostics.extend(wrong);
@@ -193,6 +193,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     let mut findings = Findings::default();
     let mut elaborator = Elaborator::new(&sources, &modules);
     elaborator.by_meaning = by_meaning;
+    elaborator.set = &set;
     let settings = elaborator.settings(file, &trees);
     let variants = elaborator.variants(file, &trees);
     let names: Vec<String> = variants.iter().map(|variant| variant.name.clone()).collect();
@@ -232,6 +233,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     for (number, variant) in variants.iter().enumerate().filter(|(_, variant)| wanted(variant)) {
         let elaborated = |knowledge| {
             let mut elaborator = Elaborator::new(&sources, &modules);
+            elaborator.set = &set;
             elaborator.variant = Some((variant.name.clone(), variant.at));
             elaborator.knowledge = knowledge;
             let mut settings: Settings<'_> = settings.clone();
@@ -332,13 +334,30 @@ pub fn check_library() -> Compiled {
     Compiled::of_messages(sources, FileId(0), diagnostics, Arc::default())
 }
 
-fn parse_overrides(sources: &mut Sources, overrides: &[(String, String)]) -> (Vec<Override>, Vec<Diagnostic>) {
+/// The names of all language models that a spec could mean.
+fn language_models(trees: &settings::Trees) -> BTreeSet<String> {
+    let own = trees.values().flat_map(|tree| tree.items.iter()).filter_map(|item| match &item.kind {
+        ItemKind::Llm { name, .. } => Some(name.text.clone()),
+        _ => None,
+    });
+    own.chain(library::language_models()).collect()
+}
+
+fn parse_overrides(
+    sources: &mut Sources,
+    overrides: &[(String, String)],
+    llms: &BTreeSet<String>,
+) -> (Vec<Override>, Vec<Diagnostic>) {
     let (mut set, mut wrong) = (Vec::new(), Vec::new());
     for (path, text) in overrides {
         let name = format!("--set {path}");
         let file = sources.add(Source { name, text: Arc::from(text.as_str()), library: false });
         match lmv_grammar::parse_expr(text) {
-            Ok(expr) => set.push(Override { path: path.split('.').map(str::to_owned).collect(), expr, file }),
+            Ok(expr) => {
+                let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+                let of_llm = path.first().is_some_and(|name| llms.contains(name));
+                set.push(Override { path, expr, file, of_llm });
+            }
             Err(error) => {
                 wrong.push(Diagnostic::error(Code::Syntax, error.message, Origin { file, span: error.span }, "here"))
             }

@@ -136,6 +136,12 @@ pub fn extern_names(kind: &str) -> Vec<String> {
         .collect()
 }
 
+/// The names of the library's language models: `llama7b`.
+pub fn language_models() -> impl Iterator<Item = String> {
+    let items = modules().iter().flat_map(Module::named);
+    items.filter(|(_, item)| matches!(item.kind, ItemKind::Llm { .. })).map(|(name, _)| name.text.clone())
+}
+
 /// Every `extern` whose Rust part is not written yet, as its kind and its name.
 pub fn not_yet_run() -> BTreeSet<(String, String)> {
     modules().iter().flat_map(|module| unwritten(module.tree())).collect()

@@ -33,6 +33,8 @@ pub(crate) struct Override {
     pub path: Vec<String>,
     pub expr: Expr,
     pub file: FileId,
+    /// Whether it begins with the name of a language model: `vicuna.eps`.
+    pub of_llm: bool,
 }
 
 /// A model as a setting says it.
@@ -252,6 +254,8 @@ impl Elaborator<'_> {
                     let to = Setting { value: &set.expr, env: Env::top(set.file) };
                     settings.change(Change { of, part: part.clone(), part_at: at, of_at: None, to });
                 }
+                // It is laid over the model where that is declared.
+                (None, [_, _]) if set.of_llm => {}
                 _ => {
                     self.report(
                         Diagnostic::error(
@@ -260,7 +264,8 @@ impl Elaborator<'_> {
                             at,
                             "for this value",
                         )
-                        .help("arguments and fields of the recipe go by `train.NAME`, those of the dataset by `data.NAME`"),
+                        .help("arguments and fields of the recipe go by `train.NAME`, those of the dataset by `data.NAME`, \
+                               and those of a language model by its name"),
                     );
                 }
             }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use burn::tensor::ops::FloatTensor;
 use lmv_compiler::config::Config;
-use lmv_compiler::graph::{Filling, LlmSizes, Parameter};
+use lmv_compiler::graph::{Filling, Graph, LlmSizes, Parameter};
 use lmv_compiler::library::{self, NameTable};
 use lmv_compiler::plan::Plan;
 
@@ -78,13 +78,13 @@ pub fn load<B: Kernels>(
     found.extend(named);
     let blocks = sources.blocks(plan, &found)?;
     found.extend(blocks);
-    let halves = if B::HALF_WEIGHTS { may_be_halves(plan) } else { HashSet::new() };
+    let frozen_halves = if B::HALF_WEIGHTS { may_be_halves(plan) } else { HashSet::new() };
     let tensors = make::<B, Numbers>(plan, device, |parameter| {
         if parameter.shape.numbers().is_none() {
             // The start of such a parameter says what is missing.
             return Err(init::initial(parameter, seeds).err().unwrap_or_else(|| Failure::new("an unknown size")));
         }
-        let halves = halves.contains(parameter.path.as_str());
+        let halves = frozen_halves.contains(parameter.path.as_str());
         Ok(match (found.remove(&parameter.path), &parameter.filled_by) {
             (Some(Origin::Here(values)), _) => values.into(),
             (Some(Origin::File(checkpoint, name)), _) => checkpoint.read_numbers(&name, halves)?.0,
@@ -96,7 +96,13 @@ pub fn load<B: Kernels>(
                 }
             }
             (Some(Origin::Block(theirs)), Some(Filling::Block { weights, layer, local, llm })) => {
-                sources.block(weights, *layer, local, llm, &theirs, halves)?
+                // Both of q and k, or neither.
+                let base = parameter.path.strip_suffix(local.as_str()).unwrap_or_default();
+                let frozen =
+                    weights::TURNED.iter().all(|turned| frozen_halves.contains(format!("{base}{turned}").as_str()));
+                let turned = sizes(llm).theta.is_some();
+                let read = weights::Read { halves, as_stored: frozen && !turned };
+                sources.block(weights, *layer, local, llm, &theirs, read)?
             }
             (None | Some(Origin::Block(_)), _) => init::initial(parameter, seeds)?.0.into(),
         })
@@ -182,10 +188,10 @@ impl Sources<'_> {
         local: &str,
         llm: &LlmSizes,
         theirs: &str,
-        halves: bool,
+        read: weights::Read,
     ) -> Result<Numbers> {
         let checkpoint = self.open(name)?;
-        let (values, hash) = weights::read_found(checkpoint, &sizes(llm), local, theirs, halves)?;
+        let (values, hash) = weights::read_found(checkpoint, &sizes(llm), local, theirs, read)?;
         self.hash(name, &format!("layer.{layer}.{local}"), hash);
         Ok(values)
     }
@@ -196,7 +202,9 @@ impl Sources<'_> {
         let mut filled = BTreeMap::new();
         for group in used::groups(open) {
             let own = own_maps(&plan.names);
-            let names = used::block_tensors(self.open(group.weights)?, &group, &own)?;
+            let checkpoint = self.open(group.weights)?;
+            weights::check_config(checkpoint, group.weights, &sizes(group.llm))?;
+            let names = used::block_tensors(checkpoint, &group, &own)?;
             let parameters = group.parameters.iter().map(|(parameter, _)| parameter.path.clone());
             filled.extend(parameters.zip(names.into_iter().map(Origin::Block)));
         }
@@ -262,6 +270,34 @@ fn sizes(llm: &LlmSizes) -> weights::LlmSizes {
         theta: (llm.sizes.get("rope") == Some(&Config::Bool(true)))
             .then(|| llm.sizes.get("theta").and_then(Config::float))
             .flatten(),
+        scaling: llm.sizes.get("scaling").map(numbers).unwrap_or_default(),
+        left_open: llm.defaults.clone(),
+    }
+}
+
+/// What the configurations beside a model's weights say, and the spec leaves to them: settings and their values, as they are
+/// set from outside, `("vicuna.eps", "1e-5")`. Weights that are not found say nothing here: who loads them tells of it.
+pub fn settings_left_open(graph: &Graph, places: &Places) -> Vec<(String, String)> {
+    let mut said = BTreeMap::new();
+    for group in used::groups(graph.parameters.iter()) {
+        let sizes = sizes(group.llm);
+        let open = |setting: &str| sizes.left_open.contains(setting);
+        if !(open("eps") || sizes.theta.is_some() && (open("theta") || open("scaling"))) {
+            continue;
+        }
+        if let Ok(checkpoint) = places.open_weights(group.weights) {
+            let of_it = weights::settings_left_open(&checkpoint, &sizes);
+            said.extend(of_it.into_iter().map(|(setting, value)| (format!("{}.{setting}", group.weights), value)));
+        }
+    }
+    said.into_iter().collect()
+}
+
+/// The numbers in a list.
+fn numbers(value: &Config) -> Vec<f64> {
+    match value {
+        Config::List(items) => items.iter().filter_map(Config::float).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A run's own `lmv.lock` ([`crate::training::lock`]) says what one run was made of; this one is kept with the spec.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use lmv_compiler::library;
@@ -26,6 +26,9 @@ pub struct Proof {
     pub library: String,
     /// BLAKE3 over the names and sizes of the data's files; `None` where the spec reads none, or they were not at hand.
     pub data: Option<String>,
+    /// What the configurations beside the weights said and the spec left to them: `vicuna.eps`, and its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
     /// By the name of the weights and our name of the tensor: its type, its shape, and BLAKE3 over these and its bytes.
     pub weights: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -79,6 +82,7 @@ impl Proof {
             lmvc: version.to_owned(),
             library: hash(library::fingerprint_text().as_bytes()),
             data: None,
+            settings: BTreeMap::new(),
             weights: BTreeMap::new(),
         }
     }
@@ -140,12 +144,16 @@ impl Proof {
         hold("lmvc", None, Some(&self.lmvc), Some(&now.lmvc));
         hold("the library of lmvc", None, Some(&self.library), Some(&now.library));
         hold("the listing of the data", None, self.data.as_ref(), now.data.as_ref());
+        for setting in self.settings.keys().chain(now.settings.keys()).collect::<BTreeSet<_>>() {
+            let (weights, what) = setting.split_once('.').unwrap_or((setting, ""));
+            hold(what, Some(weights), self.settings.get(setting), now.settings.get(setting));
+        }
         let none = BTreeMap::new();
-        let names: std::collections::BTreeSet<&String> = self.weights.keys().chain(now.weights.keys()).collect();
+        let names: BTreeSet<&String> = self.weights.keys().chain(now.weights.keys()).collect();
         for name in names {
             let locked = self.weights.get(name).unwrap_or(&none);
             let found = now.weights.get(name).unwrap_or(&none);
-            let tensors: std::collections::BTreeSet<&String> = locked.keys().chain(found.keys()).collect();
+            let tensors: BTreeSet<&String> = locked.keys().chain(found.keys()).collect();
             for tensor in tensors {
                 hold(tensor, Some(name), locked.get(tensor), found.get(tensor));
             }
@@ -169,6 +177,7 @@ mod tests {
             lmvc: "0.1.0".into(),
             library: "1".repeat(64),
             data: Some("2".repeat(64)),
+            settings: BTreeMap::from([("stories.eps".to_owned(), "1e-5".to_owned())]),
             weights: BTreeMap::from([("stories".to_owned(), tensors)]),
         }
     }
@@ -202,6 +211,7 @@ mod tests {
         assert_eq!(lock.changes(&lock, true), []);
         let mut now = proof(&[("a", "F16 [2] dddddddddddddddddddd"), ("b", "F32 [2] bb"), ("d", "F32 [2] dd")]);
         now.data = None;
+        now.settings.insert("stories.eps".into(), "1e-6".into());
         now.library = "3".repeat(64);
         let lines = |whole| lock.changes(&now, whole).iter().map(Change::line).collect::<Vec<_>>();
         assert_eq!(
@@ -209,12 +219,13 @@ mod tests {
             [
                 "the library of lmvc was 111111111111, and is 333333333333",
                 "the listing of the data was 222222222222, and is not read",
+                "stories: eps was 1e-5, and is 1e-6",
                 "stories: a was F32 [2] aaaaaaaaaaaa, and is F16 [2] dddddddddddd",
                 "stories: c was F32 [2] cc, and is not read",
                 "stories: d is F32 [2] dd, and is not in the lock",
             ]
         );
         // Of a part of the spec, only what was looked at is held against it.
-        assert_eq!(lines(false).len(), 3);
+        assert_eq!(lines(false).len(), 4);
     }
 }

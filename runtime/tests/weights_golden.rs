@@ -29,7 +29,7 @@ fn llama(kv_heads: usize) -> LlmSizes {
         layers: 3,
         eps: 1e-6,
         norm_first: true,
-        theta: None,
+        ..LlmSizes::default()
     }
 }
 
@@ -43,7 +43,7 @@ fn opt(norm_first: bool) -> LlmSizes {
         layers: 2,
         eps: 1e-5,
         norm_first,
-        theta: None,
+        ..LlmSizes::default()
     }
 }
 

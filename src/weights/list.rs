@@ -51,7 +51,7 @@ impl Found {
 /// Prints a paragraph, or for programs an object, for each name.
 pub fn list(args: &Named, context: &Context) -> Result<(), Exit> {
     let spec = spec::checked(&args.spec, &args.variant, &[], context)?;
-    let places = args.weights.places(&args.spec, &spec.experiment, context)?;
+    let (spec, places) = args.weights.places(spec, context)?;
     let lock_path = Proof::path(&args.spec, args.variant.variant.as_deref());
     let lock = Proof::read(&lock_path).map_err(|failure| context.failed(&failure))?;
     let uses = uses(&spec.experiment.graph, |_| true);

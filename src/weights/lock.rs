@@ -29,12 +29,12 @@ pub struct Args {
 /// Writes it, and says what is another than it was.
 pub fn lock(args: &Args, context: &Context) -> Result<(), Exit> {
     let spec = spec::checked(&args.spec, &args.variant, &[], context)?;
-    let places = args.locate.places(&args.spec, &spec.experiment, context)?;
+    let (spec, places) = args.locate.places(spec, context)?;
     let path = Proof::path(&args.spec, args.variant.variant.as_deref());
     let failed = |failure| context.failed(&failure);
     // A lock that is damaged is what is to be replaced.
     let before = Proof::read(&path).unwrap_or_default();
-    let mut now = proof::of_weights(&spec.experiment, &places, |_| true).map_err(failed)?;
+    let mut now = proof::of_weights(&spec, &places, |_| true).map_err(failed)?;
     let names = locate::data_names(&spec.experiment);
     let missing: Vec<&str> = names.iter().copied().filter(|name| places.paths.source(name).is_none()).collect();
     match missing.as_slice() {

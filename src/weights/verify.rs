@@ -29,13 +29,13 @@ pub struct Args {
 /// Prints the differences.
 pub fn verify(args: &Args, context: &Context) -> Result<(), Exit> {
     let spec = spec::checked(&args.spec, &args.variant, &[], context)?;
-    let places = args.weights.places(&args.spec, &spec.experiment, context)?;
+    let (spec, places) = args.weights.places(spec, context)?;
     let path = Proof::path(&args.spec, args.variant.variant.as_deref());
     let failed = |failure: Failure| context.failed(&failure);
     let Some(lock) = Proof::read(&path).map_err(failed)? else {
         return Err(failed(proof::no_lock(&path, &args.spec, args.variant.variant.as_deref())));
     };
-    let now = proof::of_weights(&spec.experiment, &places, |_| true).map_err(failed)?;
+    let now = proof::of_weights(&spec, &places, |_| true).map_err(failed)?;
     let changes: Vec<Change> = lock.changes(&now, true).into_iter().filter(|change| change.weights.is_some()).collect();
     if context.message_format == MessageFormat::Json {
         for (weights, tensors) in &now.weights {
@@ -56,7 +56,9 @@ pub fn verify(args: &Args, context: &Context) -> Result<(), Exit> {
         }
     } else {
         for (weights, tensors) in &now.weights {
-            let different = changes.iter().filter(|change| change.weights.as_ref() == Some(weights)).count();
+            let of_it = |change: &&Change| change.weights.as_ref() == Some(weights);
+            let is_tensor = |change: &&Change| !lock.settings.contains_key(&format!("{weights}.{}", change.what));
+            let different = changes.iter().filter(of_it).filter(is_tensor).count();
             let name = Paint::Strong.on(weights, context.stdout_color);
             let of = counted(tensors.len(), "tensor", "tensors");
             context.print(&match different {

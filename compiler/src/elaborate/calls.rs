@@ -11,11 +11,12 @@ use crate::codes::Code;
 use crate::config::{Call, Config};
 use crate::diagnostic::Diagnostic;
 use crate::graph::LlmSizes;
+use crate::settings::Override;
 use crate::shape::Dim;
 use crate::source::Origin;
-use crate::value::{Bound, Definition, Env, Layer, LayerKind, Llm, Mark, Recipe, Value};
+use crate::value::{Bound, Definition, Env, Layer, LayerKind, Llm, Mark, Recipe, Scope, Value};
 
-impl Elaborator<'_> {
+impl<'a> Elaborator<'a> {
     pub(super) fn call(&mut self, callee: &Expr, args: &[Arg], place: &Place, at: Origin) -> Value {
         if let ExprKind::Name(name) = &callee.kind
             && place.env.get(name).is_none()
@@ -213,7 +214,8 @@ impl Elaborator<'_> {
         Value::Config(Config::Call(call))
     }
 
-    fn llm(&mut self, definition: &Rc<Definition>, bound: Vec<Bound>, at: Origin) -> Value {
+    /// A language model of a family, by its arguments.
+    pub(super) fn llm(&mut self, definition: &Rc<Definition>, bound: Vec<Bound>, at: Origin) -> Value {
         let mut sizes = BTreeMap::new();
         for bound in &bound {
             let origin = bound.written.unwrap_or(at);
@@ -240,7 +242,9 @@ impl Elaborator<'_> {
             sizes.insert(bound.name.clone(), value);
         }
         let layers = sizes.get("layers").and_then(Config::int).unwrap_or(0);
-        let sizes = LlmSizes { family: definition.name.clone(), sizes };
+        let unwritten = bound.iter().filter(|bound| bound.written.is_none());
+        let defaults = unwritten.map(|bound| bound.name.clone()).collect();
+        let sizes = LlmSizes { family: definition.name.clone(), sizes, defaults };
         Value::Llm(Rc::new(Llm {
             name: definition.name.clone(),
             definition: definition.clone(),
@@ -249,6 +253,39 @@ impl Elaborator<'_> {
             layers,
             origin: at,
         }))
+    }
+
+    /// A language model by its name, with what was set of it from outside.
+    pub(super) fn set_of_llm(&mut self, name: &str, llm: Rc<Llm>) -> Value {
+        let all: &'a [Override] = self.set;
+        let of_it = all.iter().filter_map(|set| match set.path.as_slice() {
+            [llm, argument] if set.of_llm && llm == name => Some((argument, set)),
+            _ => None,
+        });
+        let mut bound = llm.bound.clone();
+        let mut any = None;
+        for (argument, set) in of_it {
+            let at = Origin { file: set.file, span: set.expr.span };
+            let Some(place) = bound.iter_mut().find(|bound| bound.name == *argument) else {
+                let known: Vec<&str> = llm.bound.iter().map(|bound| bound.name.as_str()).collect();
+                return self.report(
+                    Diagnostic::error(
+                        Code::UnknownArgument,
+                        format!("`{}` has no argument `{argument}`", llm.definition.name),
+                        at,
+                        "for this value",
+                    )
+                    .note(format!("it has `{}`", known.join("`, `"))),
+                );
+            };
+            let outside = Place { env: Env::top(set.file), scope: Scope::root() };
+            *place = Bound { value: self.eval(&set.expr, &outside), written: Some(at), ..place.clone() };
+            any = Some(at);
+        }
+        match any {
+            Some(at) => self.llm(&llm.definition, bound, at),
+            None => Value::Llm(llm),
+        }
     }
 
     #[allow(clippy::too_many_arguments)] // The parts of one `Blocks` layer and of one call, each used.

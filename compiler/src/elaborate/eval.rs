@@ -369,11 +369,14 @@ impl Elaborator<'_> {
                 let place = Place { env: Env::top(definition.file), scope: crate::value::Scope::root() };
                 let value = self.framed(&definition.name, at, |this| this.eval(value, &place)).unwrap_or(Value::Error);
                 match value {
-                    Value::Llm(llm) => Value::Llm(Rc::new(Llm {
-                        name: definition.name.clone(),
-                        origin: definition.origin(),
-                        ..(*llm).clone()
-                    })),
+                    Value::Llm(llm) => match self.set_of_llm(&definition.name, llm) {
+                        Value::Llm(llm) => Value::Llm(Rc::new(Llm {
+                            name: definition.name.clone(),
+                            origin: definition.origin(),
+                            ..(*llm).clone()
+                        })),
+                        other => other,
+                    },
                     Value::Error => Value::Error,
                     other => self.report(Diagnostic::error(
                         Code::WrongType,

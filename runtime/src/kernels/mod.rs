@@ -475,11 +475,60 @@ pub fn attention_probs<B: Kernels>(
     cooked(plain::attention_probs::<B>(raw(q), raw(k), heads, key_mask.map(Tensor::into_primitive)))
 }
 
+/// How fast the pairs of a head turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    /// Pair i of n turns by theta^(−i / n) a token.
+    pub theta: f64,
+    /// How a model was made to see longer texts than it was trained on.
+    pub scaling: Scaling,
+}
+
+/// What slows turning pairs down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scaling {
+    /// Nothing.
+    None,
+    /// All of them turn so many times slower.
+    All {
+        /// How many times.
+        factor: f64,
+    },
+    /// Slow ones turn slower still, as in LLaMA-3.1: those with fewer than `low` turns within `original` tokens by all of
+    /// `factor`, those with more than `high` not at all, and the others in between.
+    Slow {
+        /// How many times.
+        factor: f64,
+        /// Turns of the fastest pair that is slowed down wholly.
+        low: f64,
+        /// Turns of the slowest pair that is left alone.
+        high: f64,
+        /// Tokens that the model was trained on at first.
+        original: f64,
+    },
+}
+
+impl Rope {
+    /// The angle of pair `pair` of `pairs` from one token to the next, in radians.
+    fn speed(self, pair: usize, pairs: usize) -> f64 {
+        let speed = self.theta.powf(-(pair as f64) / pairs as f64);
+        match self.scaling {
+            Scaling::None => speed,
+            Scaling::All { factor } => speed / factor,
+            Scaling::Slow { factor, low, high, original } => {
+                let turns = original * speed / std::f64::consts::TAU;
+                let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                speed * (kept + (1.0 - kept) / factor)
+            }
+        }
+    }
+}
+
 /// Rotary position embedding as in Hugging Face's LLaMA: the halves of each head turned against each other, at
 /// positions 0 to n − 1. x `[b, n, heads · hd]` → the same. Made of Burn's plain operations.
-pub fn rope<B: Kernels>(x: Tensor<B, 3>, heads: usize, theta: f64) -> Tensor<B, 3> {
+pub fn rope<B: Kernels>(x: Tensor<B, 3>, heads: usize, turns: Rope) -> Tensor<B, 3> {
     assert!(heads > 0 && x.dims()[2].is_multiple_of(2 * heads), "x: an even number of channels to each head");
-    cooked(plain::rope::<B>(raw(x), heads, theta))
+    cooked(plain::rope::<B>(raw(x), heads, turns))
 }
 
 /// One step of AdamW with decoupled weight decay, as `torch.optim.AdamW` takes it; `step` is 1 at the first. Four

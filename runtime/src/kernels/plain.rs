@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor};
 use burn::tensor::{DType, FloatDType, Shape, Slice, TensorData, TensorMetadata};
 
-use super::Heads;
+use super::{Heads, Rope};
 
 type Grads<B, const N: usize> = [Option<FloatTensor<B>>; N];
 
@@ -402,11 +402,12 @@ pub(super) fn attention_backward<B: Backend>(
     [dq, dk, dv]
 }
 
-pub(super) fn rope<B: Backend>(x: FloatTensor<B>, heads: usize, theta: f64) -> FloatTensor<B> {
+pub(super) fn rope<B: Backend>(x: FloatTensor<B>, heads: usize, turns: Rope) -> FloatTensor<B> {
     let (dtype, device) = (x.dtype(), B::float_device(&x));
     let [b, n, c] = dims3::<B>(&x);
     let half = c / heads / 2;
-    let angle = |i: usize| (i / half) as f64 * theta.powf(-((i % half) as f64) / half as f64);
+    let speeds: Vec<f64> = (0..half).map(|pair| turns.speed(pair, half)).collect();
+    let angle = |i: usize| (i / half) as f64 * speeds[i % half];
     let table = |f: fn(f64) -> f64| {
         let values: Vec<f32> = (0..n * half).map(|i| f(angle(i)) as f32).collect();
         B::float_from_data(TensorData::new(values, [1, n, 1, 1, half]), &device)

@@ -627,7 +627,7 @@ fn adamw_follows_its_definition() {
 #[test]
 fn rope_turns_halves() {
     let x: Tensor<Flex, 3> = values([2, 5, 12], 1);
-    let got = vec_of(rope(x.clone(), 2, 10_000.0));
+    let got = vec_of(rope(x.clone(), 2, Rope { theta: 10_000.0, scaling: Scaling::None }));
     let x = vec_of(x);
     for (i, &got) in got.iter().enumerate() {
         let (channel, position) = (i % 6, i / 12 % 5);

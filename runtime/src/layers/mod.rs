@@ -187,6 +187,17 @@ fn number(node: &Node, name: &str) -> Result<f64> {
         .ok_or_else(|| argument(node, name, "a number"))
 }
 
+/// A list of numbers among the arguments.
+fn numbers(node: &Node, name: &str) -> Result<Vec<f64>> {
+    let items = match node.arguments.get(name) {
+        Some(lmv_compiler::config::Config::List(items)) => {
+            items.iter().map(lmv_compiler::config::Config::float).collect()
+        }
+        _ => None,
+    };
+    items.ok_or_else(|| argument(node, name, "a list of numbers"))
+}
+
 /// A truth value among the arguments.
 fn flag(node: &Node, name: &str) -> Result<bool> {
     match node.arguments.get(name) {

@@ -21,6 +21,8 @@ const EPS: [&str; 4] = ["layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps", 
 pub(super) struct Settings {
     heads: Option<i64>,
     eps: Option<f64>,
+    /// Whether heads are turned by their positions.
+    turned: bool,
 }
 
 impl Settings {
@@ -46,12 +48,14 @@ impl Settings {
             }
         }
         let (mut heads, mut eps) = (Vec::new(), Vec::new());
+        let mut turned = false;
         for (layer, path, arguments) in nodes {
             let path = format!("{path}.");
             let within = |parts: &[&str]| parts.iter().any(|part| path.starts_with(part));
             if !within(&mine) || within(&others) {
                 continue;
             }
+            turned |= layer == "rotary";
             if let Some(count) = arguments.get("heads").and_then(Config::int) {
                 heads.push(count);
             }
@@ -61,14 +65,25 @@ impl Settings {
                 eps.push(value);
             }
         }
-        Self { heads: one(heads), eps: one(eps) }
+        Self { heads: one(heads), eps: one(eps), turned }
     }
 
     /// Holds them against the configuration of a checkpoint, as far as it says them.
     ///
     /// # Errors
-    /// When they disagree, or what it says cannot be.
+    /// When they disagree, or what it says cannot be; and where rows lie in an order that positions do not turn.
     pub(super) fn check(&self, checkpoint: &Checkpoint, weights: &str) -> Result<()> {
+        if self.turned && checkpoint.is_meta() {
+            return Err(Failure::at(
+                checkpoint.path(),
+                "has the rows of q and k in Meta's order, and `rotary` turns those of Hugging Face's",
+            )
+            .note("no shape of a tensor tells: the numbers would fit, and mean something else")
+            .help(format!(
+                "declare the model, `llm {weights} = llama(…)`, and use its blocks, `{weights}.layer[0](rope = true)`: their \
+                 rows are put in order as they are read"
+            )));
+        }
         let (Some(config), Some(path)) = (checkpoint.config(), checkpoint.config_path()) else { return Ok(()) };
         check_counts(config, path)?;
         let said = |names: &[&'static str]| {

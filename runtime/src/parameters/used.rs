@@ -53,7 +53,7 @@ pub(super) fn groups<'a>(parameters: impl Iterator<Item = &'a Parameter>) -> Vec
 /// The checkpoint's names for the parameters of a block, all of which must be there, fit, and be all that it has.
 pub(super) fn block_tensors(checkpoint: &Checkpoint, group: &Group<'_>, own: &[NameMap]) -> Result<Vec<String>> {
     let sizes = sizes(group.llm);
-    weights::check_config(checkpoint, group.weights, &sizes)?;
+    weights::check_declared(checkpoint, group.weights, &sizes)?;
     let block = weights::Block { weights: group.weights, sizes: &sizes, layer: group.layer, own };
     let names = block.tensors(checkpoint, &wanted(&group.parameters))?;
     weights::check_taken(checkpoint, &names.iter().map(String::as_str).collect())?;
@@ -174,7 +174,7 @@ impl Use<'_> {
         let mut names = Vec::new();
         for group in groups(self.parameters.iter().copied()) {
             let sizes = sizes(group.llm);
-            weights::check_config(checkpoint, self.weights, &sizes)?;
+            weights::check_declared(checkpoint, self.weights, &sizes)?;
             let block = weights::Block { weights: self.weights, sizes: &sizes, layer: group.layer, own: &own };
             names.extend(block.names(checkpoint, &wanted(&group.parameters))?);
         }

@@ -3,9 +3,11 @@
 mod configuration;
 mod naming;
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 
-pub use self::configuration::{check_config, check_counts};
+pub use self::configuration::{check_config, check_counts, check_declared, settings_left_open};
 pub use self::naming::{Block, is_of_blocks};
 use super::checkpoint::Checkpoint;
 use super::file::shown;
@@ -37,6 +39,10 @@ pub struct LlmSizes {
     pub norm_first: bool,
     /// The base of its rotary positions; `None` where the spec has none, as the paper.
     pub theta: Option<f64>,
+    /// How they are scaled: nothing, `[factor]`, or `[factor, low, high, original]`.
+    pub scaling: Vec<f64>,
+    /// Which of `eps`, `theta` and `scaling` the spec leaves to the configuration beside the weights.
+    pub left_open: BTreeSet<String>,
 }
 
 /// The checkpoint's name for our tensor `local` (such as `attention.wq.weight`) of block `layer`.
@@ -83,7 +89,20 @@ pub fn read_block_tensor_hashed(
     let wanted = [Wanted { name: local.into(), shape: expected.to_vec() }];
     let block = Block { weights: &sizes.family, sizes, layer, own: &[] };
     let name = block.tensors(checkpoint, &wanted)?.remove(0);
-    read_found(checkpoint, sizes, local, &name, halves)
+    read_found(checkpoint, sizes, local, &name, Read { halves, as_stored: false })
+}
+
+/// The weights of a block whose rows rotary positions go by: of the queries and of the keys.
+pub const TURNED: [&str; 2] = ["attention.wq.weight", "attention.wk.weight"];
+
+/// How a tensor of a block is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Numbers in half precision are left so, and in their file where it can be mapped.
+    pub halves: bool,
+    /// The rows of q and k are left in the order of the file. Where nothing turns them, a score is a sum over the channels of
+    /// a head, and no matter in which order; it must be the same in both, and then nothing of a block need be copied.
+    pub as_stored: bool,
 }
 
 /// The tensor `name` of a checkpoint, which is our `local` of a block and has its shape, as [`read_block_tensor_hashed`]
@@ -96,16 +115,16 @@ pub fn read_found(
     sizes: &LlmSizes,
     local: &str,
     name: &str,
-    halves: bool,
+    read: Read,
 ) -> Result<(Numbers, blake3::Hash)> {
-    let heads = match local {
-        "attention.wq.weight" => sizes.heads,
-        "attention.wk.weight" => sizes.kv_heads,
-        _ => return checkpoint.read_numbers(name, halves),
+    let heads = match TURNED.iter().position(|turned| *turned == local) {
+        Some(0) => sizes.heads,
+        Some(_) => sizes.kv_heads,
+        None => return checkpoint.read_numbers(name, read.halves),
     };
     // Meta's names are ours.
     if !(checkpoint.is_meta() && name.ends_with(local)) {
-        return checkpoint.read_numbers(name, halves);
+        return checkpoint.read_numbers(name, read.halves);
     }
     let rows = checkpoint.require(name)?.shape.first().copied().unwrap_or(0);
     if heads == 0 || !rows.is_multiple_of(heads * 2) {
@@ -114,14 +133,24 @@ pub fn read_found(
             format!("holds tensor `{}` with {rows} rows, which are no pairs for {heads} heads", shown(name)),
         ));
     }
-    let (numbers, hash) = checkpoint.read_numbers(name, halves)?;
-    let mut numbers = numbers.in_memory();
-    match &mut numbers {
-        Numbers::F32(numbers) => halves_from_pairs(numbers, heads, rows),
-        Numbers::F16(numbers) => halves_from_pairs(numbers, heads, rows),
-        Numbers::BF16(numbers) => halves_from_pairs(numbers, heads, rows),
-        Numbers::MappedF16(_) | Numbers::MappedBF16(_) => unreachable!("they are in memory"),
-    }
+    let (numbers, hash) = checkpoint.read_numbers(name, read.halves)?;
+    let numbers = match numbers {
+        numbers if read.as_stored => numbers,
+        Numbers::F32(mut numbers) => {
+            halves_from_pairs(&mut numbers, heads, rows);
+            Numbers::F32(numbers)
+        }
+        Numbers::F16(mut numbers) => {
+            halves_from_pairs(&mut numbers, heads, rows);
+            Numbers::F16(numbers)
+        }
+        Numbers::BF16(mut numbers) => {
+            halves_from_pairs(&mut numbers, heads, rows);
+            Numbers::BF16(numbers)
+        }
+        Numbers::MappedF16(bytes) => Numbers::f16(mapped_halves_from_pairs(bytes.as_ref(), heads, rows)),
+        Numbers::MappedBF16(bytes) => Numbers::bf16(mapped_halves_from_pairs(bytes.as_ref(), heads, rows)),
+    };
     Ok((numbers, hash))
 }
 
@@ -134,11 +163,31 @@ fn halves_from_pairs<T: Copy + Send>(numbers: &mut [T], heads: usize, rows: usiz
     numbers.par_chunks_mut(per_head * width).for_each_init(Vec::new, |pairs, head| {
         pairs.clear();
         pairs.extend_from_slice(head);
-        for (to, half_and_pair) in head.chunks_exact_mut(width).zip(0..) {
-            let (half, pair) = (half_and_pair / (per_head / 2), half_and_pair % (per_head / 2));
-            to.copy_from_slice(&pairs[(2 * pair + half) * width..][..width]);
+        for (to, place) in head.chunks_exact_mut(width).zip(0..) {
+            to.copy_from_slice(&pairs[in_pairs(place, per_head) * width..][..width]);
         }
     });
+}
+
+/// The same of numbers of two bytes in a file, to their bits in memory.
+fn mapped_halves_from_pairs(bytes: &[u8], heads: usize, rows: usize) -> Vec<u16> {
+    let source = bytes.as_chunks::<2>().0;
+    let (width, per_head) = (source.len() / rows.max(1), rows / heads);
+    let mut bits = vec![0; source.len()];
+    if width == 0 {
+        return bits;
+    }
+    bits.par_chunks_mut(width).zip(0..rows).for_each(|(to, row)| {
+        let from = row / per_head * per_head + in_pairs(row % per_head, per_head);
+        to.iter_mut().zip(&source[from * width..]).for_each(|(to, from)| *to = u16::from_le_bytes(*from));
+    });
+    bits
+}
+
+/// Which row of a head in pairs is at `place` when its halves lie one after the other.
+fn in_pairs(place: usize, per_head: usize) -> usize {
+    let (half, pair) = (place / (per_head / 2), place % (per_head / 2));
+    2 * pair + half
 }
 
 #[cfg(test)]
@@ -156,7 +205,7 @@ mod tests {
             layers: 2,
             eps: 1e-6,
             norm_first: true,
-            theta: None,
+            ..LlmSizes::default()
         }
     }
 
@@ -230,6 +279,26 @@ mod tests {
                 .what
                 .contains("no pairs for 3 heads")
         );
+        // Nothing turns them: they may stay.
+        let stay = Read { halves: false, as_stored: true };
+        let stayed = read_found(&c, &two, "attention.wq.weight", "layers.0.attention.wq.weight", stay).unwrap();
+        assert_eq!(stayed.0, Numbers::F32(rows.clone()));
+        // The same out of a file that is mapped.
+        let halves: Vec<half::f16> = rows.iter().copied().map(half::f16::from_f32).collect();
+        let name = "layers.0.attention.wq.weight";
+        let bytes: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F16, vec![8, 2], &bytes).unwrap();
+        let mapped = dir.path().join("halves.safetensors");
+        safetensors::serialize_to_file([(name, view)], None, &mapped).unwrap();
+        let c = Checkpoint::open(mapped).unwrap();
+        let whole = LlmSizes { heads: 2, kv_heads: 2, ..sizes() };
+        for as_stored in [false, true] {
+            let read = Read { halves: true, as_stored };
+            let (numbers, _) = read_found(&c, &whole, "attention.wq.weight", name, read).unwrap();
+            assert_eq!(numbers.into_f32(), if as_stored { &rows } else { &q }.clone());
+        }
+        let c = Checkpoint::open(dir.path().join("w.pth")).unwrap();
+        assert!(c.is_meta());
         // Meta's names are enough, whatever the file is called and whatever lies beside it.
         let renamed = dir.path().join("llama.safetensors");
         made::safetensors(&renamed, &tensors[..2]);

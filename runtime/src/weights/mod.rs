@@ -48,7 +48,10 @@ pub use checkpoint::Checkpoint;
 pub use dtype::{Dtype, TensorBytes, TensorInfo};
 pub use grid::Grid;
 pub use hub::{HubCache, Repository};
-pub use llm::{Block, LlmSizes, block_tensor, check_config, check_counts, is_of_blocks, read_block_tensor, read_found};
+pub use llm::{
+    Block, LlmSizes, Read, TURNED, block_tensor, check_config, check_counts, check_declared, is_of_blocks,
+    read_block_tensor, read_found, settings_left_open,
+};
 pub use locate::{LocationKind, Locations};
 pub use mapped::MappedFile;
 pub use names::{Filling, NameMap, Wanted, fill_report, fill_report_with};

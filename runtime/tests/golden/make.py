@@ -16,6 +16,7 @@ Steps, each a file of its own and each with its own seed, so that a change in on
   9. `positions.py`: the classifier on images of other sizes                          -> `positions.safetensors`
  10. `deit_run.py`:   ten steps of the classifier under the paper's recipe             -> `deit_run.safetensors`
  11. `attacks.py`:    images that are changed against the classifier                   -> `attacks.safetensors`
+ 12. `whole_models.py`: scores of a LLaMA-3.1 and of both OPTs                        -> `llama3/`, `whole_models.safetensors`
 
 The same versions of the libraries write the same bytes.
 """
@@ -37,6 +38,7 @@ import positions
 import recipes
 import training
 import vit_llama
+import whole_models
 
 
 def main():
@@ -57,6 +59,7 @@ def main():
     language.write(out)
     encoders.write(out / "encoders")
     checkpoints.write(out / "checkpoints")
+    whole_models.write(out)
     attacks.write(out, llm_blocks.rounded_to_half(llm_blocks.llama_hf()))
 
     golden = [f for f in sorted(out.rglob("*")) if f.is_file() and f.suffix in (".safetensors", ".json", ".pth", ".pt", ".ckpt")]

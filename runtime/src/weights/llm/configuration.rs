@@ -26,15 +26,26 @@ struct Said {
 /// # Errors
 /// When they disagree, with every disagreement and the declaration that would fit.
 pub fn check_config(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Result<()> {
+    check(checkpoint, name, sizes, |_| false)
+}
+
+/// [`check_config`] of what the spec itself says: what it leaves to the configuration may be anything yet.
+///
+/// # Errors
+/// The same.
+pub fn check_declared(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Result<()> {
+    check(checkpoint, name, sizes, |said| is_left_open(said, sizes))
+}
+
+fn check(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes, may_differ: impl Fn(&Said) -> bool) -> Result<()> {
     check_frequencies(checkpoint, name, sizes)?;
     let (Some(config), Some(path)) = (checkpoint.config(), checkpoint.config_path()) else { return Ok(()) };
-    // A model of images and text has its language model's settings in a part of its own.
-    let config = config.get("text_config").filter(|part| part.is_object()).unwrap_or(config);
+    let config = model_of_text(config);
     check_kind(config, path, name, sizes)?;
     check_counts(config, path)?;
     let file = file_name(path);
-    let said = if file == "params.json" { meta_says(config, sizes) } else { hugging_face_says(config, sizes) };
-    let against: Vec<&Said> = said.iter().filter(|s| !s.agree).collect();
+    let said = says(config, path, sizes);
+    let against: Vec<&Said> = said.iter().filter(|s| !s.agree && !may_differ(s)).collect();
     if against.is_empty() {
         return Ok(());
     }
@@ -50,6 +61,36 @@ pub fn check_config(checkpoint: &Checkpoint, name: &str, sizes: &LlmSizes) -> Re
         "give the checkpoint of `{name}` with `--weights {name}=DIR`, or declare what this one is: {}",
         declaration(name, sizes, &said)
     )))
+}
+
+/// What a configuration says of the settings that the spec leaves to it, where that is another value than stands for them now:
+/// expressions of the language.
+pub fn settings_left_open(checkpoint: &Checkpoint, sizes: &LlmSizes) -> Vec<(&'static str, String)> {
+    let (Some(config), Some(path)) = (checkpoint.config(), checkpoint.config_path()) else { return Vec::new() };
+    let said = says(model_of_text(config), path, sizes);
+    let said = said.into_iter().filter(|said| !said.agree && is_left_open(said, sizes));
+    said.map(|said| (said.ours, said.found)).collect()
+}
+
+/// What the weights may say of a model: no shape and no parameter hangs on it.
+const SETTINGS: [&str; 3] = ["eps", "theta", "scaling"];
+
+/// Whether a setting is the configuration's to say, and it says a value.
+fn is_left_open(said: &Said, sizes: &LlmSizes) -> bool {
+    let is_value = |c: char| matches!(c, '0'..='9' | '.' | '-' | 'e' | '[' | ']' | ',' | ' ');
+    SETTINGS.contains(&said.ours) && sizes.left_open.contains(said.ours) && said.found.chars().all(is_value)
+}
+
+/// A model of images and text has its language model's settings in a part of its own.
+fn model_of_text(config: &Value) -> &Value {
+    config.get("text_config").filter(|part| part.is_object()).unwrap_or(config)
+}
+
+fn says(config: &Value, path: &Path, sizes: &LlmSizes) -> Vec<Said> {
+    match file_name(path) == "params.json" {
+        true => meta_says(config, sizes),
+        false => hugging_face_says(config, sizes),
+    }
 }
 
 /// Settings of Hugging Face's that make a block another function than the one here: family, setting, what it has in the
@@ -129,16 +170,8 @@ fn check_kind(config: &Value, path: &Path, name: &str, sizes: &LlmSizes) -> Resu
         }
     }
     // Rotary positions matter where the spec has them.
-    let rope = config.get("rope_scaling").or_else(|| config.get("rope_parameters")).unwrap_or(&Value::Null);
-    let kind = ["rope_type", "type"].iter().find_map(|key| rope.get(key)).and_then(Value::as_str).unwrap_or("default");
-    // Meta's word for the same.
-    let kind = if config.get("use_scaled_rope") == Some(&Value::Bool(true)) { "use_scaled_rope" } else { kind };
-    if sizes.theta.is_some() && kind != "default" {
-        return Err(Failure::at(
-            path,
-            format!("is of a model whose rotary positions are scaled (`{}`), which is not computed here", shown(kind)),
-        )
-        .help("take its blocks without `rope`, as in the paper, or give a model without scaling"));
+    if sizes.theta.is_some() {
+        check_scaling(config, path, name, sizes)?;
     }
     let turned = config.get("partial_rotary_factor").and_then(Value::as_f64).filter(|part| *part != 1.0);
     if let (Some(_), Some(part)) = (sizes.theta, turned) {
@@ -150,6 +183,52 @@ fn check_kind(config: &Value, path: &Path, name: &str, sizes: &LlmSizes) -> Resu
         .help(format!("take the blocks of `{name}` without `rope`, as in the paper, or give another model")));
     }
     Ok(())
+}
+
+/// The part of a configuration that says how rotary positions are scaled, and in which way.
+fn scaled(config: &Value) -> (&Value, &str) {
+    let parts = ["rope_scaling", "rope_parameters"].iter().filter_map(|key| config.get(*key));
+    let rope = parts.into_iter().find(|part| part.is_object()).unwrap_or(&Value::Null);
+    let kind = ["rope_type", "type"].iter().find_map(|key| rope.get(key)).and_then(Value::as_str);
+    (rope, kind.unwrap_or("default"))
+}
+
+/// Whether a model's rotary positions are scaled in a way that is computed here, and that is known.
+fn check_scaling(config: &Value, path: &Path, name: &str, sizes: &LlmSizes) -> Result<()> {
+    let (_, kind) = scaled(config);
+    if scaling(config).is_none() {
+        return Err(Failure::at(
+            path,
+            format!("is of a model whose rotary positions are scaled (`{}`), which is not computed here", shown(kind)),
+        )
+        .help(
+            "take its blocks without `rope`, as in the paper, or give a model that is scaled in another way, or not",
+        ));
+    }
+    // Meta's files say that they are scaled, and not by what: 8 in LLaMA-3.1, 32 in the small models of 3.2.
+    if config.get("use_scaled_rope") == Some(&Value::Bool(true)) && sizes.scaling.is_empty() {
+        return Err(Failure::at(
+            path,
+            "is of a model whose rotary positions are scaled (`use_scaled_rope`), and does not say by what",
+        )
+        .help(format!(
+            "declare it: `llm {name} = llama(…, scaling = [8.0, 1.0, 4.0, 8192.0])` is LLaMA-3.1's; 32.0 in place of 8.0 that \
+             of the small models of 3.2"
+        )));
+    }
+    Ok(())
+}
+
+/// How the rotary positions of a model are scaled, as `rotary` takes it; `None` for a way that it does not know.
+fn scaling(config: &Value) -> Option<Vec<f64>> {
+    let (rope, kind) = scaled(config);
+    let keys: &[&str] = match kind {
+        "default" => &[],
+        "linear" => &["factor"],
+        "llama3" => &["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
+        _ => return None,
+    };
+    keys.iter().map(|key| rope.get(key)?.as_f64()).collect()
 }
 
 /// Old checkpoints hold the frequencies of their rotary positions, one for each pair of a head: where the heads are not
@@ -195,6 +274,10 @@ fn declaration(name: &str, sizes: &LlmSizes, said: &[Said]) -> String {
     }
     if let (Some(theta), "llama") = (sizes.theta, family) {
         parts.push(of("theta", format!("{theta:?}")));
+        let scaling = of("scaling", format!("{:?}", sizes.scaling));
+        if scaling != "scaling = []" {
+            parts.push(scaling);
+        }
         parts.push("rope = true".into());
     }
     format!("`llm {name} = {family}({})`", parts.join(", "))
@@ -225,6 +308,20 @@ fn theta(config: &Value, sizes: &LlmSizes) -> Option<Said> {
         theirs: "rope_theta",
         found: found.map_or_else(|| shown(&value.to_string()), |found| format!("{found:?}")),
         agree: found == Some(declared),
+    })
+}
+
+/// How the rotary positions are scaled.
+fn rope_scaling(config: &Value, sizes: &LlmSizes) -> Option<Said> {
+    sizes.theta?;
+    let found = scaling(config)?;
+    let list = |numbers: &[f64]| format!("{numbers:?}");
+    Some(Said {
+        ours: "scaling",
+        declared: list(&sizes.scaling),
+        theirs: "rope_scaling",
+        agree: found == sizes.scaling,
+        found: list(&found),
     })
 }
 
@@ -275,6 +372,7 @@ fn hugging_face_says(config: &Value, sizes: &LlmSizes) -> Vec<Said> {
         }));
         said.push(eps(config, sizes.eps, "rms_norm_eps"));
         said.push(theta(config, sizes));
+        said.push(rope_scaling(config, sizes));
         if let (Some(width), true) = (config.get("head_dim").and_then(Value::as_u64), sizes.heads > 0) {
             // The one size that a spec does not say by itself.
             let declared = sizes.dim / sizes.heads;

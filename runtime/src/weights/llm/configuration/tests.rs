@@ -1,4 +1,6 @@
 use super::super::tests::{sizes, with};
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::weights::made;
 
@@ -13,7 +15,7 @@ fn llama7b() -> LlmSizes {
         layers: 32,
         eps: 1e-6,
         norm_first: true,
-        theta: None,
+        ..LlmSizes::default()
     }
 }
 
@@ -56,7 +58,7 @@ fn opt_and_its_norms() {
         layers: 24,
         eps: 1e-5,
         norm_first: true,
-        theta: None,
+        ..LlmSizes::default()
     };
     let failure = check_config(&c, "opt_350m", &declared).unwrap_err();
     assert_eq!(
@@ -167,6 +169,43 @@ fn rotary_positions_are_held_against_the_spec_where_it_has_them() {
     assert_eq!(check_config(&c, "x", &sizes()), Ok(()));
     let failure = check_config(&c, "x", &LlmSizes { theta: Some(500_000.0), ..sizes() }).unwrap_err();
     assert!(failure.what.contains("are scaled (`llama3`)"), "{failure}");
+    let meta = r#"{"dim":4,"n_heads":1,"n_layers":2,"rope_theta":500000.0,"use_scaled_rope":true}"#;
+    let (_dir, c) = with(&["layers.0.attention.wq.weight"], Some(("params.json", meta)));
+    let declared = LlmSizes { theta: Some(500_000.0), ..sizes() };
+    let failure = check_config(&c, "x", &declared).unwrap_err();
+    assert!(failure.what.ends_with("does not say by what"), "{failure}");
+    assert_eq!(check_config(&c, "x", &LlmSizes { scaling: vec![8.0, 1.0, 4.0, 8192.0], ..declared }), Ok(()));
+}
+
+#[test]
+fn what_the_spec_leaves_open_is_what_the_configuration_says() {
+    let json = r#"{"hidden_size":8,"rms_norm_eps":9.99999974e-6,"rope_theta":500000,"rope_scaling":{"rope_type":"llama3",
+        "factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":8192}}"#;
+    let (_dir, c) = with(&["a"], Some(("config.json", json)));
+    let all: BTreeSet<String> = ["eps", "theta", "scaling", "dim"].map(str::to_owned).into();
+    let open = LlmSizes { left_open: all.clone(), theta: Some(1e4), ..sizes() };
+    let said = settings_left_open(&c, &open);
+    assert_eq!(
+        said,
+        [
+            ("eps", "9.99999974e-6".to_owned()),
+            ("theta", "500000.0".to_owned()),
+            ("scaling", "[8.0, 1.0, 4.0, 8192.0]".to_owned()),
+        ]
+    );
+    // Sizes are the spec's to say, what it says itself too, and positions matter where it has them.
+    let without = LlmSizes { theta: None, ..open.clone() };
+    assert_eq!(settings_left_open(&c, &without).len(), 1);
+    assert_eq!(settings_left_open(&c, &LlmSizes { left_open: BTreeSet::new(), ..open.clone() }), []);
+    // Settings that are no numbers are told where everything is held against the spec.
+    let (_dir, c) = with(&["a"], Some(("config.json", r#"{"rms_norm_eps":"small"}"#)));
+    assert_eq!(settings_left_open(&c, &open), []);
+    assert!(check_config(&c, "x", &open).unwrap_err().notes[0].contains("says \"small\""));
+    // Twice as slow, in the one way and in the other.
+    let (_dir, c) = with(&["a"], Some(("config.json", r#"{"rope_scaling":{"type":"linear","factor":2}}"#)));
+    assert_eq!(settings_left_open(&c, &open), [("scaling", "[2.0]".to_owned())]);
+    let (_dir, c) = with(&["a"], Some(("config.json", r#"{"rope_scaling":{"type":"yarn","factor":2}}"#)));
+    assert_eq!(settings_left_open(&c, &open), []);
 }
 
 #[test]
