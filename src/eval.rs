@@ -88,9 +88,7 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let keep = args.keep.then_some(args.checkpoint.as_path());
     if let Some(run) = keep {
         let lock = lock::Lock::read(run).map_err(|failure| context.failed(&failure))?;
-        let text_differs =
-            spec.compiled.folder().first().is_none_or(|(_, text)| lock::hash(text.as_bytes()) != lock.spec);
-        if text_differs || lock.variant != variant.variant || !args.set.set.is_empty() {
+        if spec.hashes() != (lock.spec, lock.imports) || lock.variant != variant.variant || !args.set.set.is_empty() {
             let what = format!("what is kept in {} is of another spec than the run was made of", run.display());
             context.tell(&Message::warning(what).about(args.spec.display().to_string()));
         }

@@ -1,5 +1,6 @@
 //! A spec from its path to what the compiler makes of it, with every way in which that can go wrong told once.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use lmv_compiler::{Compiled, Experiment, Spec, Which};
 use lmv_grammar::ast::Span;
 use lmv_runtime::parameters::settings_left_open;
 use lmv_runtime::places::Places;
-use lmv_runtime::training::lock::Lock;
+use lmv_runtime::training::lock::{self, Lock};
 
 use crate::context::{Context, Exit, Message, MessageFormat, to_stderr};
 
@@ -75,6 +76,14 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// BLAKE3 of the spec as a run's folder keeps it, and of each file that it imports by its path there.
+    pub fn hashes(&self) -> (String, BTreeMap<String, String>) {
+        let files = self.compiled.folder().into_iter();
+        let mut imports: BTreeMap<String, String> =
+            files.map(|(path, text)| (path, lock::hash(text.as_bytes()))).collect();
+        (imports.remove("spec.lmv").unwrap_or_default(), imports)
+    }
+
     /// The same with what the configurations beside its weights say and the spec leaves to them, such as the eps of a
     /// language model's norms.
     pub fn with_weights(self, places: &Places, context: &Context) -> Result<Self, Exit> {

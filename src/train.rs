@@ -302,9 +302,7 @@ pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> R
 
 /// What a run that begins now is made of; the runtime adds what it reads.
 pub fn new_lock(job: &Job<'_>, device: DeviceChoice) -> Lock {
-    let mut imports: BTreeMap<String, String> =
-        job.spec.compiled.folder().into_iter().map(|(path, text)| (path, lock::hash(text.as_bytes()))).collect();
-    let spec = imports.remove("spec.lmv").unwrap_or_default();
+    let (spec, imports) = job.spec.hashes();
     Lock {
         lmvc: env!("CARGO_PKG_VERSION").into(),
         seed: job.seed.unwrap_or(0),

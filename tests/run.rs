@@ -470,6 +470,66 @@ eval  = [top1, top5]
 }
 
 #[test]
+fn a_tar_is_gone_through_once_and_gives_the_same_run_again() {
+    let place = Place::new(&on_folder(2));
+    std::fs::create_dir(place.path("mine")).expect("a folder");
+    for split in ["train", "val"] {
+        let path = place.path(&format!("mine/{split}.tar"));
+        let mut tar = tar::Builder::new(std::fs::File::create(&path).expect("a file"));
+        for number in 0..8_u32 {
+            let picture =
+                image::RgbImage::from_fn(20 + number, 24, |x, y| image::Rgb([x as u8, y as u8, number as u8]));
+            let mut bytes = std::io::Cursor::new(Vec::new());
+            picture.write_to(&mut bytes, image::ImageFormat::Jpeg).expect("a picture");
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.get_ref().len() as u64);
+            header.set_mode(0o644);
+            let name = format!("{split}/{}/{number}.jpg", ["a", "b"][number as usize % 2]);
+            tar.append_data(&mut header, name, bytes.get_ref().as_slice()).expect("a member");
+        }
+        tar.finish().expect("written");
+        let file = std::fs::File::options().write(true).open(&path).expect("a file");
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(3600)).expect("a time");
+    }
+    let train = |name: &str, cache: &str| {
+        let mut lmvc = place.command(&["train", "a.lmv", "--path", "mine=mine", "--name", name]);
+        let output = lmvc.env("LMV_CACHE", cache).output().expect("lmvc starts");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::read_to_string(place.path(&format!("runs/{name}-1/metrics.jsonl"))).expect("metrics")
+    };
+    let without = train("without", "off");
+    assert!(!place.path("off").exists() && !place.path("kept").exists());
+    let kept = || -> Vec<PathBuf> {
+        let files = std::fs::read_dir(place.path("kept/tars")).expect("a cache");
+        files.map(|file| file.expect("a file").path()).collect()
+    };
+    assert_eq!(train("new", "kept"), without);
+    assert_eq!(kept().len(), 2);
+    assert_eq!(train("again", "kept"), without);
+    for file in kept() {
+        std::fs::write(file, "garbage").expect("written");
+    }
+    assert_eq!(train("garbage", "kept"), without);
+    assert!(kept().iter().all(|file| std::fs::read(file).expect("a file").starts_with(b"lmv tar index")));
+}
+
+#[test]
+fn what_is_kept_of_another_spec_is_told_of_also_where_only_an_import_differs() {
+    let place = Place::new(&format!("use \"./sizes.lmv\" {{ wide }}\n{}", SPEC.replace("d = 32,", "d = wide,")));
+    std::fs::write(place.path("sizes.lmv"), "let wide = 32\n").expect("written");
+    place.succeeds(&["train", "a.lmv", "--steps", "2"]);
+    let keep = |spec: &str| place.succeeds(&["eval", spec, "--checkpoint", "runs/a-1", "--keep"]);
+    let told = "is of another spec than the run was made of";
+    for spec in ["a.lmv", "runs/a-1/spec.lmv"] {
+        let said = keep(spec);
+        assert!(!said.contains(told), "{spec}: {said}");
+    }
+    std::fs::write(place.path("sizes.lmv"), "let wide = 16 * 2\n").expect("written");
+    let said = keep("a.lmv");
+    assert!(said.contains(told), "{said}");
+}
+
+#[test]
 fn a_spec_that_is_wrong_is_not_trained() {
     let wrong = on_folder(2).replace("augment      =", "augmentation =");
     for (spec, said) in [

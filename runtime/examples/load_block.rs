@@ -44,7 +44,7 @@ fn load(checkpoint: &Path, layer: &str) -> Anyhow<()> {
     let compiled = lmv_compiler::compile("load_block", &program, &[]);
     let plan = passes(DeviceChoice::Cpu).plan(&compiled.experiment.ok_or("the spec is wrong")?.graph);
     let weights = Locations::new(LocationKind::Weights, |_| None).with_flag("seven", checkpoint);
-    let places = Places { paths: Locations::new(LocationKind::Path, |_| None), weights };
+    let places = Places { paths: Locations::new(LocationKind::Path, |_| None), weights, tars: None };
     let (read, memory) = (proc("io", "rchar:")?, proc("status", "VmRSS:")?);
     let start = Instant::now();
     let loaded =

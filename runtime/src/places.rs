@@ -2,16 +2,19 @@
 
 use lmv_compiler::library;
 
+use crate::data::TarCache;
 use crate::error::Result;
 use crate::weights::{Checkpoint, HubCache, LocationKind, Locations, Repository};
 
-/// Both kinds of names.
+/// Both kinds of names, and what is known of places from earlier runs.
 #[derive(Debug)]
 pub struct Places {
     /// `path("imagenet")`.
     pub paths: Locations,
     /// `llama7b`, `pretrained("deit_small", …)`.
     pub weights: Locations,
+    /// Where it is kept what tars hold, if anywhere.
+    pub tars: Option<TarCache>,
 }
 
 impl Places {
@@ -24,7 +27,7 @@ impl Places {
         built_in.unwrap_or_else(|| Checkpoint::open(self.weights.resolve(name)?))
     }
 
-    /// What the environment says, and what the Hugging Face cache has.
+    /// What the environment says, the cache of tars, and what the Hugging Face cache has.
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok();
         let weights = Locations::new(LocationKind::Weights, variable);
@@ -33,6 +36,7 @@ impl Places {
         let known = known.filter_map(|(name, id)| Some((name, Repository::parse(&id).ok()?))).collect();
         Self {
             paths: Locations::new(LocationKind::Path, variable),
+            tars: TarCache::by(variable),
             weights: match HubCache::by(variable) {
                 Some(cache) => weights.with_hub(cache, known),
                 None => weights,

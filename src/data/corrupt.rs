@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::value_parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lmv_runtime::data::corruptions::{CORRUPTIONS, CorruptImages, Corrupted, Severity, corrupt_images};
-use lmv_runtime::data::{Damage, ImageSet};
+use lmv_runtime::data::{Damage, ImageSet, TarCache};
 use lmv_runtime::error::Failure;
 use serde_json::json;
 
@@ -129,7 +129,9 @@ fn outside(input: &Path, out: &Path) -> Result<(), Failure> {
 fn open(input: &Path) -> Result<ImageSet, Failure> {
     let is_tar = input.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tar")) && input.is_file();
     match (is_tar, input.parent(), input.file_stem().and_then(|stem| stem.to_str())) {
-        (true, Some(root), Some(split)) => ImageSet::open(root, split),
+        (true, Some(root), Some(split)) => {
+            ImageSet::open_with(root, split, TarCache::by(|name| std::env::var(name).ok()).as_ref())
+        }
         _ => ImageSet::open(input, ""),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::error::Failure;
 
 /// What the loaders of a run found damaged, each file once. Shared between epochs, so that a damaged file is told of
-/// once and read once.
+/// once.
 #[derive(Debug, Default)]
 pub struct Damage {
     found: Mutex<Found>,

@@ -27,6 +27,15 @@ const REPLACE: &str = "replace the file, or take it out of the data";
 /// # Errors
 /// A file that is empty, no image, cut short, damaged, or larger than [`LONGEST_SIDE`] or [`MOST_PIXELS`].
 pub fn decode(bytes: &[u8], place: &Path) -> Result<Pixels> {
+    decode_top(bytes, place, |_, height| height)
+}
+
+/// The same where only the uppermost rows are wanted: `rows` is told width and height, and says how many. What is below them
+/// may be black, in a JPEG that is not progressive; it then was not decoded, and damage there is not found.
+///
+/// # Errors
+/// Those of [`decode`].
+pub fn decode_top(bytes: &[u8], place: &Path, rows: impl FnOnce(usize, usize) -> usize) -> Result<Pixels> {
     if bytes.is_empty() {
         return Err(Failure::at(place, "is empty (0 bytes), expected an image").help(REPLACE));
     }
@@ -44,7 +53,7 @@ pub fn decode(bytes: &[u8], place: &Path) -> Result<Pixels> {
     // The decoders are other people's code reading other people's files: should one panic, one image is lost and not
     // the run.
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, place),
+        ImageFormat::Jpeg => jpeg::decode(bytes, place, rows),
         _ => by_image_crate(bytes, format, place),
     }));
     decoded.unwrap_or_else(|_| Err(damaged(place, format, "its decoder gave up")))

@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::Pixels;
-use super::decode::decode;
+use super::decode::{decode, decode_top};
 use super::nearness::names_like;
+use super::tar_cache::TarCache;
 use super::tar_index::{self, read_at};
 use crate::error::{Failure, Result};
 
@@ -67,6 +68,14 @@ impl ImageSet {
     /// # Errors
     /// Neither is there; a tar that is compressed, cut short or none; no image at all; only one class.
     pub fn open(root: &Path, split: &str) -> Result<Self> {
+        Self::open_with(root, split, None)
+    }
+
+    /// The same with a place where it is kept what a tar holds.
+    ///
+    /// # Errors
+    /// Those of [`ImageSet::open`]; none for what the cache holds or cannot hold.
+    pub fn open_with(root: &Path, split: &str, cache: Option<&TarCache>) -> Result<Self> {
         let folder = if split.is_empty() { root.to_path_buf() } else { root.join(split) };
         let tar = if split.is_empty() { None } else { Some(root.join(format!("{split}.tar"))) };
         let tar = tar.filter(|tar| tar.is_file());
@@ -79,7 +88,7 @@ impl ImageSet {
                 (Source::Folder(folder.clone()), folder, listing)
             }
             Some(tar) => {
-                let listing = list_tar(&tar)?;
+                let listing = list_tar(&tar, cache)?;
                 let file = File::open(&tar).map_err(|error| Failure::at(&tar, format!("cannot be opened: {error}")))?;
                 (Source::Tar { path: tar.clone(), file }, tar, listing)
             }
@@ -160,6 +169,11 @@ impl ImageSet {
     /// Image `i`, decoded.
     pub fn load(&self, i: usize) -> Result<Pixels> {
         decode(&self.read(i)?, &self.place(i))
+    }
+
+    /// The same where only so many of the uppermost rows are wanted: [`decode_top`].
+    pub fn load_top(&self, i: usize, rows: impl FnOnce(usize, usize) -> usize) -> Result<Pixels> {
+        decode_top(&self.read(i)?, &self.place(i), rows)
     }
 
     /// What is odd about the set and does not stop a run, a sentence each: empty classes, files that are no images.
@@ -347,8 +361,11 @@ fn entries(folder: &Path, others: &mut Vec<String>) -> Result<Vec<(String, Kind)
     Ok(found)
 }
 
-fn list_tar(path: &Path) -> Result<Listing> {
-    let index = tar_index::index(path)?;
+fn list_tar(path: &Path, cache: Option<&TarCache>) -> Result<Listing> {
+    let index = match cache {
+        Some(cache) => cache.index(path)?,
+        None => tar_index::index(path)?,
+    };
     let mut listing = Listing { others: index.others, ..Listing::default() };
     for member in index.files {
         let parts: Vec<&str> = member.name.split('/').collect();

@@ -360,7 +360,9 @@ impl Shared {
         self.finished.notify_all();
     }
 
-    /// The sample at `position`; where it is damaged the next good one of the order, or none.
+    /// The sample at `position`; where it is damaged the next good one of the order, or none. What is known of damage already
+    /// is not asked: damage may lie below one crop and within another, and what a step sees must not depend on the steps
+    /// before it, which a resumed run has not done.
     fn sample(&self, position: usize) -> Result<Option<Sample>> {
         let n = self.order.len();
         let candidates = match self.options.damaged {
@@ -369,13 +371,13 @@ impl Shared {
         };
         for step in 0..candidates {
             let index = self.order[(position + step) % n];
-            if self.damage.contains(index) {
-                continue;
-            }
-            match self.set.load(index) {
+            let LoaderOptions { seed, purpose, epoch, .. } = &self.options;
+            let mut rng = draws::stream(*seed, purpose, *epoch, position as u64);
+            // A crop is drawn as soon as the header of the image tells its size: what lies below it is not decoded.
+            let first = self.pipeline.transforms.first();
+            let rows = |width, height| first.map_or(height, |first| first.rows(width, height, &rng));
+            match self.set.load_top(index, rows) {
                 Ok(mut image) => {
-                    let LoaderOptions { seed, purpose, epoch, .. } = &self.options;
-                    let mut rng = draws::stream(*seed, purpose, *epoch, position as u64);
                     for transform in &self.pipeline.transforms {
                         image = transform.apply(image, &mut rng);
                     }

@@ -1,8 +1,8 @@
 //! Data: from files on disk to batches of numbers for the model. Clouds of points are [`clouds`]; the rest is of images.
 //!
-//! 1. [`ImageSet`] lists a folder or an uncompressed tar of images and reads their bytes.
+//! 1. [`ImageSet`] lists a folder or an uncompressed tar of images and reads their bytes; [`TarCache`] keeps where they lie.
 //! 2. [`order`] says in which order an epoch visits them.
-//! 3. [`decode()`] turns the bytes into [`Pixels`].
+//! 3. [`decode()`] turns the bytes into [`Pixels`], of a JPEG no further down than a crop needs.
 //! 4. [`transforms`] crop, resize and flip; [`Normalize`] makes them `f32` planes.
 //! 5. [`Loader`] does 3 and 4 on threads of its own, ahead of the model, and yields [`Batch`]es.
 //!
@@ -22,6 +22,7 @@ pub mod normalize;
 pub mod order;
 pub mod pixels;
 pub mod synth;
+pub mod tar_cache;
 mod tar_index;
 pub mod transforms;
 
@@ -33,3 +34,4 @@ pub use loader::{Batch, Damaged, Loader, LoaderOptions, Pipeline};
 pub use normalize::Normalize;
 pub use pixels::Pixels;
 pub use synth::{SynthImages, synth_images};
+pub use tar_cache::TarCache;

@@ -1,8 +1,10 @@
 use std::fs;
 use std::path::Path;
 
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+
 use super::*;
-use crate::data::transforms::{RandomCrop, RandomErasing, Resize, imagenet_train};
+use crate::data::transforms::{RandomCrop, RandomErasing, RandomResizedCrop, Resize, imagenet_train};
 use crate::data::{SynthImages, order, synth_images};
 
 fn drawn(folder: &Path) -> Arc<ImageSet> {
@@ -65,6 +67,44 @@ fn skipping_gives_what_running_on_would_have() {
     }
     assert!(all(&set, LoaderOptions { drop_last: true, ..options() }) == whole[..6]);
     assert!(all(&set, LoaderOptions { drop_last: true, batch: 33, ..options() }).is_empty());
+}
+
+/// A crop that wants whole images.
+#[derive(Debug)]
+struct OfTheWhole(RandomResizedCrop);
+
+impl Transform for OfTheWhole {
+    fn apply(&self, image: Pixels, rng: &mut ChaCha8Rng) -> Pixels {
+        self.0.apply(image, rng)
+    }
+}
+
+#[test]
+fn what_is_not_decoded_below_a_crop_is_not_missed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut written = 0_usize;
+    for (width, height) in [(40_u16, 90_u16), (33, 71), (120, 50), (64, 128)] {
+        for sampling in [SamplingFactor::F_1_1, SamplingFactor::F_2_2] {
+            let noise = |i: usize| (i.wrapping_mul(2_654_435_761) >> 9) as u8;
+            let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height) * 3).map(noise).collect();
+            let class = folder.path().join(["a", "b"][written % 2]);
+            fs::create_dir_all(&class).expect("a folder");
+            let mut encoder = Encoder::new_file(class.join(format!("{written}.jpg")), 90).expect("a file");
+            encoder.set_sampling_factor(sampling);
+            encoder.encode(&pixels, width, height, ColorType::Rgb).expect("it is encoded");
+            written += 1;
+        }
+    }
+    let set = Arc::new(ImageSet::open(folder.path(), "").expect("a set"));
+    let order: Vec<usize> = (0..400).map(|i| i % set.len()).collect();
+    let batches = |crop: Box<dyn Transform>| -> Vec<Batch> {
+        let pipeline = Pipeline { transforms: vec![crop], after: Vec::new(), ..Pipeline::default() };
+        let damage = Arc::new(Damage::new());
+        let loader = Loader::new(Arc::clone(&set), order.clone(), Arc::new(pipeline), damage, options());
+        loader.expect("a loader").map(|batch| batch.expect("a batch")).collect()
+    };
+    let crop = RandomResizedCrop::new(12);
+    assert!(batches(Box::new(crop.clone())) == batches(Box::new(OfTheWhole(crop))));
 }
 
 #[test]

@@ -31,6 +31,12 @@ pub use resize_exact::ResizeExact;
 pub trait Transform: Debug + Send + Sync {
     /// The image after this step. Whatever is random about it is drawn from `rng` and from nowhere else.
     fn apply(&self, image: Pixels, rng: &mut ChaCha8Rng) -> Pixels;
+
+    /// How many rows from the top [`Transform::apply`] would look at, given an image of this size and these random numbers: the
+    /// others need not be decoded where it is the first step.
+    fn rows(&self, _width: usize, height: usize, _rng: &ChaCha8Rng) -> usize {
+        height
+    }
 }
 
 /// One step between the numbers that an image was made into and the model.

@@ -86,6 +86,11 @@ impl Transform for RandomResizedCrop {
         let window = self.draw(image.width, image.height, rng);
         self.cut(image, window)
     }
+
+    fn rows(&self, width: usize, height: usize, rng: &ChaCha8Rng) -> usize {
+        let window = self.draw(width, height, &mut rng.clone());
+        window.top + window.height
+    }
 }
 
 #[cfg(test)]

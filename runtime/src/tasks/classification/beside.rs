@@ -45,7 +45,7 @@ impl LabelledImages for Classification {
     }
 
     fn beside(&self, folder: &Folder) -> Result<Beside<'_>> {
-        let mut set = ImageSet::open(&folder.root, &folder.split)?;
+        let mut set = ImageSet::open_with(&folder.root, &folder.split, self.tars.as_ref())?;
         let own = set.classes().to_vec();
         known(&folder.root.join(&folder.split), &own, self.val.classes())?;
         set.relabel(self.val.classes())?;

@@ -12,7 +12,9 @@ use lmv_compiler::config::{Call, Config};
 use lmv_compiler::graph::Graph;
 
 use super::{Batches, Labelled, LabelledImages, Opening, Task};
-use crate::data::{Damage, Damaged, ImageSet, Loader, LoaderOptions, Pipeline, SynthImages, order, synth_images};
+use crate::data::{
+    Damage, Damaged, ImageSet, Loader, LoaderOptions, Pipeline, SynthImages, TarCache, order, synth_images,
+};
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
 use crate::examples::{Batch, Examples, Values};
@@ -43,6 +45,8 @@ pub struct Classification {
     train_damage: Arc<Damage>,
     val_damage: Arc<Damage>,
     input: Vec<usize>,
+    /// Where it is kept what tars hold.
+    tars: Option<TarCache>,
 }
 
 impl Classification {
@@ -58,11 +62,12 @@ impl Classification {
     ) -> Result<Self> {
         let root = root(data, opening, observer)?;
         let recipe = experiment.train.as_ref();
+        let tars = opening.places.tars.clone();
         let train = match recipe {
-            Some(_) => Some(ImageSet::open(&root, "train")?),
+            Some(_) => Some(ImageSet::open_with(&root, "train", tars.as_ref())?),
             None => None,
         };
-        let mut val = ImageSet::open(&root, "val")?;
+        let mut val = ImageSet::open_with(&root, "val", tars.as_ref())?;
         let classes = data.size("classes").unwrap_or(0);
         if let Some(train) = &train {
             val.relabel(train.classes())?;
@@ -93,6 +98,7 @@ impl Classification {
             train_damage: Arc::new(Damage::new()),
             val_damage: Arc::new(Damage::new()),
             input,
+            tars,
         })
     }
 
