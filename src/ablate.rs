@@ -15,7 +15,7 @@ use serde_json::json;
 use self::table::Row;
 use crate::context::{Context, Exit, Message, MessageFormat};
 use crate::device::{Compute, Device};
-use crate::locate::Locate;
+use crate::locate::{self, Locate};
 use crate::progress::Progress;
 use crate::spec::{self, Override, Set, Variant};
 use crate::train::{self, Job, RUNS, Target};
@@ -83,6 +83,15 @@ fn ablate(args: &Args, context: &Context) -> Result<(), Exit> {
         runnable::check(&checked.experiment, runnable::Purpose::Training)
             .map_err(|failure| context.failed(&failure))?;
         variants.push(args.locate.places(checked, context)?);
+    }
+    // What is missing is told before the first run, and not between two of them.
+    for (checked, places) in &variants {
+        for name in locate::weight_names(&checked.experiment) {
+            places.open_weights(name).map_err(|failure| context.failed(&failure))?;
+        }
+        for name in locate::data_names(&checked.experiment) {
+            places.paths.resolve(name).map_err(|failure| context.failed(&failure))?;
+        }
     }
     let stem = args.spec.file_stem().map_or_else(|| "spec".into(), |stem| stem.to_string_lossy().into_owned());
     let out = args.out.clone().unwrap_or_else(|| Path::new(RUNS).join(format!("{stem}-ablation")));
@@ -171,8 +180,25 @@ fn same(run: &Path, job: &Job<'_>) -> Result<(), Failure> {
     if (&then.spec, &then.imports, &then.set, &then.library) == (&now.spec, &now.imports, &now.set, &now.library) {
         return Ok(());
     }
-    Err(Failure::at(run, "this run is of another spec, or was set otherwise, than what is to be compared")
-        .help("put the spec and the settings back, take the folder away, or give another one: `--out DIR`"))
+    let mut failure =
+        Failure::at(run, "this run is of another spec, or was set otherwise, than what is to be compared");
+    for (what, same) in [
+        ("the text of the spec", then.spec == now.spec),
+        ("a file that it imports", then.imports == now.imports),
+        ("the library of lmvc", then.library == now.library),
+    ] {
+        if !same {
+            failure = failure.note(format!("{what} is another"));
+        }
+    }
+    let set = |lock: &Lock| match lock.set.as_slice() {
+        [] => "nothing was set".to_owned(),
+        set => set.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", "),
+    };
+    if then.set != now.set {
+        failure = failure.note(format!("then: {}; now: {}", set(&then), set(&now)));
+    }
+    Err(failure.help("put the spec and the settings back, take the folder away, or give another one: `--out DIR`"))
 }
 
 /// Drops what has been named before.

@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = value_parser!(u32).range(1..))]
     repeats: u32,
     /// Keeps frozen weights of linear layers in this type, in place of the one that they have: f32, bf16 or f16
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = parse_type)]
     frozen_as: Option<Precision>,
     /// The length of what varies from sample to sample, where batches are drawn
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..))]
@@ -82,6 +82,12 @@ impl From<PartName> for Part {
             PartName::Train => Part::Train,
         }
     }
+}
+
+/// A type that numbers are kept in.
+fn parse_type(text: &str) -> Result<Precision, String> {
+    let found = text.parse().ok().filter(|precision| *precision != Precision::FrozenBf16);
+    found.ok_or_else(|| format!("`{text}` is none of f32, bf16, f16"))
 }
 
 /// Measures.

@@ -25,14 +25,17 @@ pub struct Args {
 
 /// Formats all files, also those after a wrong one.
 pub fn run(args: &Args, context: &Context) -> Exit {
-    let (mut worst, mut changed) = (Exit::Done, 0);
+    let (mut worst, mut read, mut changed) = (Exit::Done, 0, 0);
     for path in &args.files {
         let done = match path.as_os_str() == "-" {
             true => stdin(args.check, context),
             false => file(path, args.check, context),
         };
         match done {
-            Ok(change) => changed += usize::from(change),
+            Ok(change) => {
+                read += 1;
+                changed += usize::from(change);
+            }
             // The reader of the output has left.
             Err(Exit::Done) => return Exit::Done,
             Err(exit) => worst = worst.max(exit),
@@ -41,7 +44,7 @@ pub fn run(args: &Args, context: &Context) -> Exit {
     if args.check && changed > 0 {
         worst = worst.max(Exit::WrongSpec);
     }
-    let files = counted(args.files.len(), "file", "files");
+    let files = counted(read, "file", "files");
     if args.files.iter().all(|path| path.as_os_str() != "-") {
         context.remark(&match (args.check, changed) {
             (_, 0) => format!("{files} read: nothing to change"),

@@ -204,7 +204,9 @@ impl Observer for Progress {
                     "started",
                     json!({ "epochs": epochs, "steps_per_epoch": steps_per_epoch, "epoch": at.0 + 1, "step": at.1 }),
                 );
-                if at != (0, 0) {
+                if at.0 >= epochs {
+                    self.line("this run has done all its epochs; it is measured once more");
+                } else if at != (0, 0) {
                     self.line(&format!("going on from epoch {}, step {}", at.0 + 1, at.1));
                 }
             }

@@ -26,7 +26,8 @@ pub fn check(
     let at_a_time = micro_batch.unwrap_or(recipe.batch).min(recipe.batch);
     let plan = device::passes(device).plan(&experiment.graph);
     let least = least(peak(&plan, Some(recipe), at_a_time), &plan);
-    let message = too_much(least, at_a_time, free);
+    let over_batch = plan.nodes.iter().any(|node| node.layer == "batch_norm");
+    let message = too_much(least, at_a_time, free, over_batch);
     if SURELY * least.bytes() > free {
         return Err(message);
     }
@@ -44,7 +45,7 @@ fn least(peak: Peak, plan: &lmv_compiler::plan::Plan) -> Peak {
 }
 
 /// What to say of a step of so many samples at a time where only `free` bytes are left, with three ways out.
-fn too_much(step: Peak, at_a_time: usize, free: f64) -> Failure {
+fn too_much(step: Peak, at_a_time: usize, free: f64, over_batch: bool) -> Failure {
     let failure = Failure::new(format!(
         "a step of training holds {} at one time, and {} are free",
         bytes(step.bytes()),
@@ -63,7 +64,11 @@ fn too_much(step: Peak, at_a_time: usize, free: f64) -> Failure {
             "there is no room for one sample: make the model smaller, end other programs, or take a machine with more memory",
         ),
         samples => failure.help(format!(
-            "`--micro-batch {samples}` takes the batch in parts and is the same step; `--batch {samples}` takes smaller ones; or end other programs, or take a machine with more memory"
+            "`--micro-batch {samples}` takes the batch in parts {}; `--batch {samples}` takes smaller ones; or end other programs, or take a machine with more memory",
+            match over_batch {
+                true => "and is the same step but for the norms over the batch, which see a part each",
+                false => "and is the same step",
+            }
         )),
     }
 }
@@ -94,7 +99,7 @@ mod tests {
     #[test]
     fn three_ways_out_with_a_number_that_fits() {
         let step = Peak { standing: 100.0 * MIB, passing: 640.0 * MIB, unknown: false };
-        let failure = too_much(step, 64, 400.0 * MIB);
+        let failure = too_much(step, 64, 400.0 * MIB, false);
         assert_eq!(
             failure.to_string(),
             "a step of training holds 740 MiB at one time, and 400 MiB are free\n  = 100 MiB are for the model and the \
@@ -102,7 +107,8 @@ mod tests {
              same step; `--batch 24` takes smaller ones; or end other programs, or take a machine with more memory"
         );
         // 24 of them take 100 + 240 of 0.85 · 400.
-        assert!(too_much(step, 64, 90.0 * MIB).to_string().contains("there is no room for one sample"));
+        assert!(too_much(step, 64, 400.0 * MIB, true).to_string().contains("but for the norms over the batch"));
+        assert!(too_much(step, 64, 90.0 * MIB, false).to_string().contains("there is no room for one sample"));
     }
 
     #[cfg(target_os = "linux")]

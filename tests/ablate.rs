@@ -113,3 +113,28 @@ fn what_cannot_be_compared_is_told() {
     let (_, told) = none.ablate(&[], 2);
     assert!(told.contains("no variants to compare"), "{told}");
 }
+
+#[test]
+fn weights_that_a_later_variant_lacks_are_told_before_the_first_run() {
+    let spec = "llm absent = llama(dim = 16, heads = 2, ffn = 32, layers = 1)
+"
+    .to_owned()
+        + SPEC
+        + "variant block { model = around(frozen(absent.layer[0])) }
+";
+    let place = Place::new(&spec);
+    let (_, told) = place.ablate(&[], 3);
+    assert!(told.contains("nothing says where the weights of `absent` are"), "{told}");
+    assert!(!place.path("runs").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_run_of_other_settings_says_what_is_another() {
+    let place = Place::new(SPEC);
+    place.ablate(&["--variants", "wide", "--epochs", "1"], 0);
+    let (_, told) = place.ablate(&["--variants", "wide", "--epochs", "2"], 3);
+    assert!(told.contains("then: train.epochs = 1; now: train.epochs = 2"), "{told}");
+    std::fs::write(place.path("a.lmv"), format!("// changed\n{SPEC}")).expect("a spec");
+    let (_, told) = place.ablate(&["--variants", "wide", "--epochs", "1"], 3);
+    assert!(told.contains("the text of the spec is another") && !told.contains("then:"), "{told}");
+}

@@ -353,6 +353,31 @@ model(x : [T?, 8]) {{ x >> pretrained(\"mine\", rows_of as rows) }}
 }
 
 #[test]
+fn a_name_of_the_library_s_is_held_against_its_model() {
+    let place = Place::new(SPEC);
+    place.checkpoint("w", &blocks(0..3));
+    let text = place.ends(3, &["weights", "add", "tiny_lm", "w"]);
+    holds(&text, &["is of another model than `tiny_lm`", "the library's `tiny_lm`"]);
+    assert!(!place.path("lmv.toml").exists());
+}
+
+#[test]
+fn an_input_that_is_no_number_is_refused() {
+    let place = Place::new(SPEC);
+    place.checkpoint("w", &blocks(0..3));
+    let mut numbers = vec![0.5; 2 * 3 * 8];
+    numbers[8 * 3 + 8 + 2] = f32::NAN;
+    std::fs::write(
+        place.path("x.safetensors"),
+        safetensors(&[Tensor { name: "x".into(), shape: vec![2, 3, 8], numbers }]),
+    )
+    .expect("a file");
+    let infer = ["infer", "a.lmv", "--weights", "llama7b=w", "--input", "x.safetensors", "--output", "y.safetensors"];
+    holds(&place.ends(3, &infer), &["`x` holds NaN at [1, 1, 2], and the model takes numbers"]);
+    assert!(!place.path("y.safetensors").exists());
+}
+
+#[test]
 fn what_a_block_has_more_is_refused() {
     let place = Place::new(SPEC);
     let mut tensors = blocks(0..3);

@@ -154,6 +154,15 @@ fn input<B: Kernels>(
         return Err(Failure::at(file.path(), format!("`{name}` is {dims:?}, and the model takes {expected}")));
     }
     let numbers = file.read_f32(name)?;
+    if let Some(place) = numbers.iter().position(|number| !number.is_finite()) {
+        let behind = |dim: usize| dims[dim + 1..].iter().product::<usize>();
+        let at: Vec<String> = (0..dims.len()).map(|dim| (place / behind(dim) % dims[dim]).to_string()).collect();
+        return Err(Failure::at(
+            file.path(),
+            format!("`{name}` holds {} at [{}], and the model takes numbers", numbers[place], at.join(", ")),
+        )
+        .help("leave the sample out, or put zeros in the places that a mask says are not real"));
+    }
     let mut stream = match &wanted.classes {
         None => Stream::new(tensor::<B>(numbers, &dims, device)),
         Some(classes) => Stream::of_classes(classes_of::<B>(file, name, numbers, &dims, classes, device)?),

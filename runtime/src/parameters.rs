@@ -318,7 +318,12 @@ fn from_checkpoint(plan: &Plan, trained: Trained<'_>, observer: &mut dyn Observe
     if path.join("checkpoints").is_dir() {
         let store = CheckpointStore::new(path.join("checkpoints"));
         let slot = if store.exists(Slot::Best) { Slot::Best } else { Slot::Last };
-        return fit(plan, &store.path(slot), of_run(store.load(slot)?, average)?);
+        let loaded = store.load(slot)?;
+        if slot == Slot::Best {
+            let epoch = loaded.state.epoch;
+            observer.event(Event::Note(format!("{}: the best checkpoint, after epoch {epoch}", path.display())));
+        }
+        return fit(plan, &store.path(slot), of_run(loaded, average)?);
     }
     if path.join("state.json").is_file() {
         return fit(plan, path, of_run(read_checkpoint(path)?, average)?);

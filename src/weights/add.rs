@@ -118,7 +118,7 @@ pub fn add(args: &Args, context: &Context) -> Result<(), Exit> {
 
 /// A model with one block of the language model that the library calls `name`, to hold a checkpoint against.
 fn declared(name: &str) -> Option<Experiment> {
-    let known = library::repositories().iter().any(|(known, _)| known == name);
+    let known = library::language_models().any(|known| known == name);
     let text = format!("model(x : [4, {name}.dim]) {{ x >> frozen({name}.layer[0]) }}");
     known.then(|| spec::compile_text(Path::new("block.lmv"), &text, Which::Base, &[]).experiment).flatten()
 }

@@ -57,6 +57,9 @@ pub fn list(args: &Named, context: &Context) -> Result<(), Exit> {
     let uses = uses(&spec.experiment.graph, |_| true);
     if uses.is_empty() {
         context.remark("this spec reads no weights");
+        if let (None, [first, ..]) = (&args.variant.variant, &spec.compiled.variants[..]) {
+            context.remark(&format!("it has variants, which may: `--variant {first}`"));
+        }
     }
     for used in uses {
         let locked = lock.as_ref().and_then(|lock| lock.weights.get(used.weights).cloned());
@@ -130,8 +133,9 @@ fn paragraph(row: &Row<'_>, lock: &str, context: &Context) -> String {
         },
     );
     let hashes = found.or(row.locked.as_ref());
+    let title = if found.is_some() { "hashes" } else { "of it" };
     for (at, (name, hash)) in hashes.into_iter().flatten().take(HASHES).enumerate() {
-        line(if at == 0 { "hashes" } else { "" }, &format!("{name}  {}", short(hash)));
+        line(if at == 0 { title } else { "" }, &format!("{name}  {}", short(hash)));
     }
     let more = hashes.map_or(0, BTreeMap::len).saturating_sub(HASHES);
     if more > 0 {

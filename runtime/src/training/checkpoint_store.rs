@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Failure, Result};
+use crate::metrics::Reading;
 use crate::training::atomic_file::{folder_of, is_full, read_failure, sync_folder};
 use crate::training::tensor_file::{self, Tensor};
 
@@ -94,6 +95,17 @@ pub struct Best {
     pub metric: f64,
     /// The epoch after which it was measured, from 0.
     pub epoch: u64,
+    /// The loss on the evaluation split then: of equal values the one with the lower loss is the best.
+    #[serde(default)]
+    pub loss: Option<f64>,
+}
+
+impl Best {
+    /// Whether an evaluation with this value of the metric and this loss is better.
+    pub fn is_beaten(&self, reading: Reading, metric: f64, loss: Option<f64>) -> bool {
+        let lower = loss.zip(self.loss).is_some_and(|(now, then)| now < then);
+        reading.better(metric, self.metric) || metric == self.metric && lower
+    }
 }
 
 /// What a checkpoint is made of, borrowed from the trainer.

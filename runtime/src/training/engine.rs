@@ -401,10 +401,13 @@ impl<B: Kernels> Run<'_, B> {
         let loss = state.loss_sum / state.step_in_epoch.max(1) as f64;
         let left_out = measured.left_out;
         let first = measured.scores.first().filter(|score| score.name != "loss");
-        let best = first
-            .is_some_and(|first| state.best.as_ref().is_none_or(|best| first.reading.better(first.value, best.metric)));
+        let val_loss = measured.scores.iter().find(|score| score.name == "loss").map(|score| score.value);
+        let best = first.is_some_and(|first| {
+            state.best.as_ref().is_none_or(|best| best.is_beaten(first.reading, first.value, val_loss))
+        });
         if let (true, Some(first)) = (best, first) {
-            state.best = Some(Best { metric: first.value, epoch: state.epoch });
+            let loss = val_loss.filter(|loss| loss.is_finite());
+            state.best = Some(Best { metric: first.value, epoch: state.epoch, loss });
         }
         let mut record = Map::new();
         record.insert("kind".into(), json!("epoch"));

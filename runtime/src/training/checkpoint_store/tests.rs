@@ -25,7 +25,7 @@ fn made(step: u64) -> Made {
             step_in_epoch: step % 10,
             global_step: step,
             seed: u64::MAX,
-            best: Some(Best { metric: 0.1 + 0.2, epoch: 1 }),
+            best: Some(Best { metric: 0.1 + 0.2, epoch: 1, loss: Some(0.7) }),
             spec_hash: "c0ffee".into(),
             extra: json!({"seal": "no", "text": "a \"seal\": \"b\""}),
         },
@@ -102,7 +102,7 @@ fn a_checkpoint_without_an_average_has_none() {
 #[test]
 fn every_float_of_the_best_metric_comes_back() {
     for metric in [0.1 + 0.2, f64::MIN_POSITIVE, -f64::MAX, f64::INFINITY, 5e-324, 1.0 / 3.0, 80.712_345_678_9] {
-        let text = serde_json::to_string(&Best { metric, epoch: 0 }).expect("a plain struct");
+        let text = serde_json::to_string(&Best { metric, epoch: 0, loss: None }).expect("a plain struct");
         let back: Best = serde_json::from_str(&text).expect("what was written");
         assert_eq!(back.metric.to_bits(), metric.to_bits());
     }
@@ -411,4 +411,21 @@ fn a_process_that_is_killed_at_any_moment_leaves_a_whole_checkpoint() {
         newest = step;
         assert_eq!((loaded.model, loaded.optimizer), (made(step).model, made(step).optimizer));
     }
+}
+
+#[test]
+fn of_equal_values_the_lower_loss_is_the_best() {
+    let best = Best { metric: 80.0, epoch: 3, loss: Some(0.5) };
+    for (metric, loss, beaten) in [
+        (81.0, Some(0.9), true),
+        (79.0, Some(0.1), false),
+        (80.0, Some(0.4), true),
+        (80.0, Some(0.5), false),
+        (80.0, None, false),
+    ] {
+        assert_eq!(best.is_beaten(Reading::Percent, metric, loss), beaten, "{metric} {loss:?}");
+    }
+    // A checkpoint from before there was a loss in it.
+    let old: Best = serde_json::from_str("{\"metric\":\"80\",\"epoch\":3}").expect("an old one");
+    assert!(!old.is_beaten(Reading::Percent, 80.0, Some(0.1)));
 }
