@@ -57,6 +57,8 @@ shows! {
     a_variant_that_breaks_the_model_of_its_base: "use \"./base.lmv\"\nvariant small_images { data.image = 64 }\n// file: base.lmv\nmodel = vit_small >> head\ndata = imagenet\n";
     a_family_whose_blocks_are_all_too_wide: "let around(middle) = vit_small >> linear(384, 2048) >> middle >> head\nvariant layer for i in 0..32 { model = around(frozen(llama7b.layer[i])) }\n";
     a_flip_of_what_is_normalised: "recipe mine(epochs = 3, batch = 4) {\n  loss      = cross_entropy\n  optimizer = adamw(1e-3)\n  schedule  = constant\n  augment   = [random_crop(32), normalize(mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5]), horizontal_flip]\n}\nmodel = vit(image = 32, patch = 4, d = 32, depth = 1, heads = 2) >> head\ndata  = shapes\ntrain = mine\n";
+    a_name_of_a_path_without_its_word: "model = vit_small >> head\ndata = imagenet(root = \"mine\")\n";
+    a_recipe_whose_size_the_data_does_not_say: "use data.points { modelnet40 }\nmodel(points) { points >> linear(3, 40) >> mean_tokens }\ndata  = modelnet40\ntrain = deit\n";
     a_recipe_of_images_for_points: "use data.points { modelnet40 }\nmodel(points) { points >> linear(3, 40) >> mean_tokens }\ndata  = modelnet40\ntrain = deit(image = 32)\n";
     a_number_among_operations: "model = vit(image = 32, patch = 4, d = 32, depth = 1, heads = 2) >> head\ndata  = shapes\ntrain = one_cycle\ntrain.augment = [rand_augment(from = [3])]\n";
     rounds_without_end: "model = vit_small >> repeat(10**12) { linear(384, 384) } >> head\n";

@@ -92,9 +92,10 @@ impl Elaborator<'_> {
             };
             let kind = match slot.and_then(|slot| params[slot].default.as_ref()).map(|default| &default.kind) {
                 Some(ExprKind::Int(_) | ExprKind::Float(_)) => Kind::Number,
+                Some(ExprKind::Str(_)) => Kind::Text,
                 _ => Kind::Argument,
             };
-            if definition.sort() == "layer" {
+            if definition.sort() == "layer" || kind == Kind::Text {
                 self.want(kind, &arg.value, file);
             }
             let value = self.eval(&arg.value, place);
@@ -176,7 +177,13 @@ impl Elaborator<'_> {
                     bound.push(given);
                 }
                 (None, Some(default)) => {
-                    let value = self.default_of(definition, default, &bound);
+                    // What is wrong with a recipe's default, `data.image`, is wrong with the use of the recipe.
+                    let value = match definition.sort() {
+                        "recipe" => self
+                            .framed(&definition.name, call, |this| this.default_of(definition, default, &bound))
+                            .unwrap_or(Value::Error),
+                        _ => self.default_of(definition, default, &bound),
+                    };
                     bound.push(Bound { name, value, written: None });
                 }
                 (None, None) => missing.push(name),
@@ -350,12 +357,14 @@ impl Elaborator<'_> {
                 format!("this is {}", given.value.kind()),
             )
             .note(format!("left out, it is `{default}`"));
-            if let (Config::Path(_), Value::Config(Config::Str(_))) = (default, &given.value) {
-                diagnostic = diagnostic.replace(
-                    "paths go by name, so that a spec works on every machine",
-                    written,
-                    default.to_string(),
-                );
+            if let (Config::Path(_), Value::Config(Config::Str(text))) = (default, &given.value) {
+                // A place on one machine is no name: then the name that is meant by default.
+                let name = match text.is_empty() || text.contains(['/', '\\']) {
+                    true => default.to_string(),
+                    false => Config::Path(text.clone()).to_string(),
+                };
+                diagnostic =
+                    diagnostic.replace("paths go by name, so that a spec works on every machine", written, name);
             }
             self.report(diagnostic);
         }

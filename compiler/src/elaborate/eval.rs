@@ -330,6 +330,9 @@ impl Elaborator<'_> {
                     .help(format!("import the one that is meant: `{}`", line(first))),
             });
         }
+        if self.wanted_at(at) == Some(Kind::Text) {
+            return self.report(diagnostic.replace("a text stands in quotes", at, format!("\"{name}\"")));
+        }
         if let Some(help) = word_of_python(name) {
             return self.report(diagnostic.help(help));
         }

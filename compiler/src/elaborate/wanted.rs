@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Part(&'static str),
     /// A number.
     Number,
+    /// A text in quotes.
+    Text,
     /// What an argument can be that says nothing of itself.
     Argument,
 }
@@ -55,6 +57,7 @@ impl Kind {
                 format!("the library has `{}`{more}", shown.join("`, `"))
             }
             Kind::Number => "a number of your own has its name by `let NAME = …`, or is a parameter".to_owned(),
+            Kind::Text => "a text stands in quotes".to_owned(),
             Kind::Argument => "a value of your own has its name by `let NAME = …`".to_owned(),
         }
     }
@@ -106,7 +109,7 @@ fn of_kind(sort: &str, kind: Kind) -> bool {
         || match kind {
             Kind::Layer => matches!(sort, "layer" | "llm"),
             Kind::Part(wanted) => crate::library::is_a(sort, wanted),
-            Kind::Number => false,
+            Kind::Number | Kind::Text => false,
             Kind::Argument => matches!(sort, "layer" | "llm" | "init" | "group" | "scale"),
         }
 }
