@@ -33,7 +33,7 @@ use crate::config::Call;
 use crate::diagnostic::{Diagnostic, Label};
 use crate::graph::{Graph, Stream, StreamId};
 use crate::modules::Modules;
-use crate::settings::Override;
+use crate::overrides::Override;
 use crate::shape::{Dim, Shape};
 use crate::source::{FileId, Origin, Sources};
 use crate::value::{Data, Definition, EnvRef, Made, Mark, ScopeRef, Sharing, StreamValue, Value};

@@ -30,6 +30,7 @@ mod measures;
 pub mod metrics;
 mod modules;
 mod near;
+mod overrides;
 pub mod passes;
 pub mod plan;
 mod recipe;
@@ -56,7 +57,7 @@ use crate::files::{Files, NoFiles};
 pub use crate::metrics::Metric;
 use crate::modules::{Import, Loaded, Modules};
 pub use crate::recipe::Recipe;
-use crate::settings::{Override, Settings};
+use crate::settings::Settings;
 use crate::source::{FileId, Origin, Source, Sources};
 use crate::variants::{Findings, Variant};
 
@@ -178,7 +179,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     let Loaded { file, modules, trees, mut diagnostics, incomplete, imports } =
         modules::load(&mut sources, spec.files, spec.name, spec.text);
     let tree = trees.get(&file).cloned().unwrap_or_default();
-    let (set, wrong) = parse_overrides(&mut sources, spec.overrides, &language_models(&trees));
+    let (set, wrong) = overrides::parse(&mut sources, spec.overrides, trees.values().map(AsRef::as_ref));
     set.iter().for_each(|set| modules.see(set.file, file));
     let incomplete = incomplete || !wrong.is_empty();
     diagnostics.extend(wrong);
@@ -332,36 +333,4 @@ pub fn check_library() -> Compiled {
     }
     let diagnostics = elaborator.diagnostics;
     Compiled::of_messages(sources, FileId(0), diagnostics, Arc::default())
-}
-
-/// The names of all language models that a spec could mean.
-fn language_models(trees: &settings::Trees) -> BTreeSet<String> {
-    let own = trees.values().flat_map(|tree| tree.items.iter()).filter_map(|item| match &item.kind {
-        ItemKind::Llm { name, .. } => Some(name.text.clone()),
-        _ => None,
-    });
-    own.chain(library::language_models()).collect()
-}
-
-fn parse_overrides(
-    sources: &mut Sources,
-    overrides: &[(String, String)],
-    llms: &BTreeSet<String>,
-) -> (Vec<Override>, Vec<Diagnostic>) {
-    let (mut set, mut wrong) = (Vec::new(), Vec::new());
-    for (path, text) in overrides {
-        let name = format!("--set {path}");
-        let file = sources.add(Source { name, text: Arc::from(text.as_str()), library: false });
-        match lmv_grammar::parse_expr(text) {
-            Ok(expr) => {
-                let path: Vec<String> = path.split('.').map(str::to_owned).collect();
-                let of_llm = path.first().is_some_and(|name| llms.contains(name));
-                set.push(Override { path, expr, file, of_llm });
-            }
-            Err(error) => {
-                wrong.push(Diagnostic::error(Code::Syntax, error.message, Origin { file, span: error.span }, "here"))
-            }
-        }
-    }
-    (set, wrong)
 }

@@ -13,6 +13,7 @@ use crate::elaborate::Elaborator;
 use crate::library;
 use crate::modules::{Import, Opened};
 use crate::near::meant;
+use crate::overrides::Override;
 use crate::source::{FileId, Origin};
 use crate::value::{Env, EnvRef};
 
@@ -27,15 +28,6 @@ const WITH_PARTS: [&str; 2] = ["train", "data"];
 
 /// The trees of the user's files.
 pub(crate) type Trees = HashMap<FileId, Arc<File>>;
-
-/// A change to a setting from outside the file: `train.lr` and the expression it becomes.
-pub(crate) struct Override {
-    pub path: Vec<String>,
-    pub expr: Expr,
-    pub file: FileId,
-    /// Whether it begins with the name of a language model: `vicuna.eps`.
-    pub of_llm: bool,
-}
 
 /// A model as a setting says it.
 #[derive(Clone, Copy)]

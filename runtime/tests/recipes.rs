@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use burn_flex::Flex;
 use golden_support::{Golden, read};
+use lmv_runtime::kernels::global_norm;
 use lmv_runtime::kernels::{AdamW, Kernels};
 use lmv_runtime::network::{tensor, values};
-use lmv_runtime::training::clip::{clip, global_norm};
+use lmv_runtime::training::clip::clip;
 use lmv_runtime::training::mix::{CutBox, Mixing, one_hot_smoothed};
 use lmv_runtime::training::schedule::Schedule;
 

@@ -11,7 +11,7 @@ use crate::codes::Code;
 use crate::config::{Call, Config};
 use crate::diagnostic::Diagnostic;
 use crate::graph::LlmSizes;
-use crate::settings::Override;
+use crate::overrides::Override;
 use crate::shape::Dim;
 use crate::source::Origin;
 use crate::value::{Bound, Definition, Env, Layer, LayerKind, Llm, Mark, Recipe, Scope, Value};

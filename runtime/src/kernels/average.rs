@@ -1,10 +1,13 @@
 //! What a step of training does with whole sets of numbers on `Flex`: their norm, scaling, and the average of weights.
 
 use burn_flex::FlexTensor;
+use rayon::prelude::*;
 
 use super::buffer::{elements, in_order, update};
 use super::simd::wide;
-use crate::training::clip::global_norm;
+
+/// Values that are summed at a time. A fixed number, so that the sum does not depend on how many threads there are.
+const CHUNK: usize = 1 << 16;
 
 wide! {
     /// Every number times `by`.
@@ -18,6 +21,16 @@ wide! {
             *x = *x * keep + y * take;
         }
     }
+}
+
+/// The L2 norm over all values of all slices, in f64. The same on any number of threads.
+pub fn global_norm(gradients: &[&[f32]]) -> f64 {
+    let sums: Vec<f64> = gradients
+        .par_iter()
+        .flat_map(|gradient| gradient.par_chunks(CHUNK))
+        .map(|chunk| chunk.iter().map(|&value| f64::from(value) * f64::from(value)).sum())
+        .collect();
+    sums.iter().sum::<f64>().sqrt()
 }
 
 pub(super) fn norm(tensors: Vec<FlexTensor>) -> f64 {

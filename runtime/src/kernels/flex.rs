@@ -1,5 +1,6 @@
 //! The operations on [`Flex`]: fused over all cores for `f32`, plain for any other type.
 
+use burn::tensor::TensorData;
 use burn::tensor::ops::{BoolTensor, FloatTensor, FloatTensorOps};
 use burn_flex::Flex;
 
@@ -176,7 +177,7 @@ impl Kernels for Flex {
                 average::norm(widened.collect())
             }
         };
-        crate::network::tensor::<Self>(vec![norm as f32], &[1], device)
+        Self::float_from_data(TensorData::new(vec![norm as f32], [1]), device)
     }
 
     fn fused_scale(t: T, by: f32) -> T {

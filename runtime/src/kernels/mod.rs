@@ -9,9 +9,11 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, FloatTensor};
-use burn::tensor::{Bool, FloatDType, Tensor, TensorPrimitive};
+use burn::tensor::{Bool, FloatDType, Tensor, TensorData, TensorPrimitive};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+
+pub use self::average::global_norm;
 
 mod adamw;
 mod attention;
@@ -305,7 +307,7 @@ pub trait Kernels: Backend {
         let sums = tensors.into_iter().map(|t| Self::float_sum(Self::float_mul(t.clone(), t)));
         match sums.reduce(Self::float_add) {
             Some(sum) => Self::float_sqrt(sum),
-            None => crate::network::tensor::<Self>(vec![0.0], &[1], device),
+            None => Self::float_from_data(TensorData::new(vec![0.0_f32], [1]), device),
         }
     }
 
@@ -313,7 +315,7 @@ pub trait Kernels: Backend {
     fn kept(dims: &[usize], keep: f64, rng: &mut ChaCha8Rng, device: &Self::Device) -> FloatTensor<Self> {
         let by = (1.0 / keep) as f32;
         let drawn = (0..dims.iter().product()).map(|_| if rng.random::<f64>() < keep { by } else { 0.0 });
-        crate::network::tensor::<Self>(drawn.collect(), dims, device)
+        Self::float_from_data(TensorData::new(drawn.collect::<Vec<f32>>(), dims.to_vec()), device)
     }
 
     /// Every value times `by`.

@@ -1,11 +1,6 @@
 //! The limit on the norm of the gradient.
 
-use rayon::prelude::*;
-
 use crate::error::{Failure, Result};
-
-/// Values that are summed at a time. A fixed number, so that the sum does not depend on how many threads there are.
-const CHUNK: usize = 1 << 16;
 
 /// Added to the norm before dividing, as in PyTorch's `clip_grad_norm_`.
 const EPSILON: f64 = 1e-6;
@@ -17,16 +12,6 @@ pub struct Clip {
     pub norm: f64,
     /// The factor for every gradient, above 0 and at most 1.
     pub factor: f32,
-}
-
-/// The L2 norm over all values of all slices, in f64. The same on any number of threads.
-pub fn global_norm(gradients: &[&[f32]]) -> f64 {
-    let sums: Vec<f64> = gradients
-        .par_iter()
-        .flat_map(|gradient| gradient.par_chunks(CHUNK))
-        .map(|chunk| chunk.iter().map(|&value| f64::from(value) * f64::from(value)).sum())
-        .collect();
-    sums.iter().sum::<f64>().sqrt()
 }
 
 /// PyTorch's `clip_grad_norm_` of gradients with this norm: `max_norm / (norm + 1e-6)`, at most 1. The paper's only limit is
@@ -49,6 +34,7 @@ pub fn clip(norm: f64, max_norm: f64) -> Result<Clip> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::global_norm;
 
     const GRADIENTS: [&[f32]; 2] = [&[3.0, 4.0], &[12.0]];
 
