@@ -52,3 +52,34 @@ pub(crate) fn parse<'t>(
     }
     (set, wrong)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    const SPEC: &str = "llm small = llama(dim = 8, heads = 2, ffn = 12, layers = 2)
+model(x : [T?, 8]) { x >> frozen(small.layer[0]) >> rms_norm(8, eps = small.eps) }
+";
+
+    fn compiled(name: &str, value: &str) -> crate::Compiled {
+        crate::compile("a.lmv", SPEC, &[(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn an_argument_of_a_language_model_goes_by_its_name() {
+        let graph = compiled("small.eps", "1e-3").experiment.expect("a model").graph;
+        let norms = graph.nodes.iter().filter(|node| node.layer == "rms_norm");
+        let eps: Vec<Option<f64>> = norms.map(|node| node.arguments.get("eps").and_then(Config::float)).collect();
+        assert_eq!(eps, [Some(1e-3); 3]);
+        for (name, value, message) in [
+            ("small.epz", "1e-3", "`llama` has no argument `epz`"),
+            ("small.layers", "0", "a language model with layers = 0"),
+            ("other.eps", "1e-3", "`other.eps` is no setting that can be set from outside"),
+            ("small", "1e-3", "`small` is no setting that can be set from outside"),
+        ] {
+            let compiled = compiled(name, value);
+            let messages: Vec<&str> = compiled.diagnostics.iter().map(|found| found.message.as_str()).collect();
+            assert_eq!(messages, [message], "{name}");
+        }
+    }
+}
