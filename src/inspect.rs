@@ -1,5 +1,6 @@
 //! `lmvc inspect SPEC`: clouds of points with their groups coloured by how active they are.
 
+mod lettering;
 mod page;
 mod panel;
 
@@ -138,11 +139,5 @@ fn write(found: &[Inspected], args: &Args) -> Result<String, Failure> {
 /// What the model finds of a cloud, and the columns of its picture.
 fn told(inspected: &Inspected) -> String {
     let columns: Vec<&str> = inspected.stages.iter().map(|stage| stage.name.as_str()).collect();
-    format!(
-        "{}, taken for {} ({:.1} %)\n  columns: groups, {}\n",
-        inspected.class,
-        inspected.predicted,
-        100.0 * inspected.probability,
-        columns.join(", ")
-    )
+    format!("{}\n  columns: groups, {}\n", panel::taken_for(inspected), columns.join(", "))
 }

@@ -77,6 +77,20 @@ fn a_part_or_a_variant_is_measured_alone() {
     assert_eq!(parts(&object), ["train"]);
     assert_eq!(object["left_out"][0]["reason"], "the spec names no weights");
     assert_eq!(object["precision"], "bf16");
+    let output = lmvc(&place, &["a.lmv", "--variant", "alone", "--only", "weights"]);
+    let page = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(page.ends_with("not measured: loading weights, since the spec names no weights\n"), "{page}");
+    assert!(!page.contains("fastest"), "no table of nothing: {page}");
+}
+
+#[test]
+fn samples_are_those_that_were_made() {
+    let place = Place::new(SPEC);
+    let output = lmvc(&place, &["a.lmv", "--only", "data", "--json", "--repeats", "1", "--batch", "500"]);
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    // 48 of each of four kinds.
+    assert_eq!((&object["parts"][0]["samples"], &object["parts"][0]["batches"]), (&192.into(), &1.into()), "{object}");
+    assert_eq!(object["notes"][0], "a batch of the data has 192 samples: there are no more");
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn clouds_are_drawn_by_how_active_their_groups_are() {
     );
     let picture = image::open(place.path("seen/tall-tall_test3.png")).expect("a picture").to_rgb8();
     // The groups, and one stage: the encoder.
-    assert_eq!(picture.dimensions(), (2 * 248 + 8, 2 * 248 + 8));
+    assert_eq!(picture.dimensions(), (2 * 248 + 8, 21 + 2 * (16 + 248)));
     let colours: std::collections::BTreeSet<[u8; 3]> = picture.pixels().map(|pixel| pixel.0).collect();
     assert!(colours.len() > 20, "more than a blank sheet: {}", colours.len());
     let page = std::fs::read_to_string(place.path("seen/index.html")).expect("a page");
@@ -155,6 +155,11 @@ fn clouds_are_drawn_by_how_active_their_groups_are() {
     for foreign in ["http", "src=", "@import", "url("] {
         assert!(!page.contains(foreign), "{foreign}");
     }
+
+    // Without a checkpoint the model is at its start, which is told.
+    let output = lmvc(&place, &["inspect", "a.lmv", "--device", "cpu", "--path", "clouds=clouds"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("warning: no checkpoint was given: "), "{said}");
 
     let said = fails(&place, &[&inspect[..], &["--sample", "12"]].concat());
     assert!(said.contains("there is no sample 12: the evaluation split has 12"), "{said}");
@@ -194,13 +199,21 @@ fn what_is_wrong_with_clouds_is_told_once_and_before_anything_runs() {
         fails(&place, &TRAIN)
     };
     let said = fails_after(&|| write(&place, "clouds/tall/tall_train3.txt", "0,1,2\n0,NaN,0\n"));
-    assert!(said.contains("the cloud `tall/tall_train3` has a point that is nowhere: 0, NaN, 0"), "{said}");
+    assert!(said.contains("line 2 is a point that is nowhere: `0,NaN,0`"), "{said}");
+    assert!(said.contains("clouds/tall/tall_train3.txt\n"), "its own file: {said}");
     let said = fails_after(&|| write(&place, "clouds/tall/tall_train3.txt", "0,inf,0\n"));
-    assert!(said.contains("is nowhere: 0, inf, 0"), "{said}");
+    assert!(said.contains("line 1 is a point that is nowhere: `0,inf,0`"), "{said}");
     let said = fails_after(&|| write(&place, "clouds/flat/flat_train2.txt", ""));
     assert!(said.contains("the cloud `flat/flat_train2` has no points"), "{said}");
     let said = fails_after(&|| write(&place, "clouds/flat/flat_train2.txt", "0,0,1\n0,1,0\n1,0,0\n"));
     assert!(said.contains("the cloud `flat/flat_train2` has 3 points, and the model takes 64"), "{said}");
+    assert!(said.contains("clouds/flat/flat_train2.txt\n"), "its own file: {said}");
+    // The files of ModelNet are brought into the unit ball, unless all points are in one place.
+    let said = fails_after(&|| write(&place, "clouds/flat/flat_train2.txt", "0.1,0.7,5\n".repeat(96)));
+    assert!(
+        said.contains("0 of the 96 points of the cloud `flat/flat_train2` are far enough from the origin"),
+        "{said}"
+    );
     let said = fails_after(&|| std::fs::remove_file(place.path("clouds/flat/flat_train2.txt")).expect("it was there"));
     assert!(said.contains("line 3 names `flat_train2`, and `"), "{said}");
     let said = fails_after(&|| write(&place, "clouds/toy_test.txt", ""));
@@ -232,13 +245,14 @@ fn what_is_wrong_with_scans_is_told_too() {
     assert!(said.contains("training_objectdataset.h5") && said.contains("cannot be read"), "{said}");
     let whole = golden("scanned_gzip.h5");
     let with = |training: &[u8], data: &str| {
-        std::fs::write(place.path("a.lmv"), spec(data, "")).expect("a spec");
+        let spec = spec(data, "").replace("oversample = 80", "oversample = 1200");
+        std::fs::write(place.path("a.lmv"), spec).expect("a spec");
         write(&place, "clouds/main_split/training_objectdataset.h5", training);
         write(&place, "clouds/main_split/test_objectdataset.h5", &whole);
         fails(&place, &TRAIN)
     };
     let said = with(&whole[..whole.len() / 2], SCANNED);
-    assert!(said.contains("is damaged, or no HDF5 file: "), "{said}");
+    assert!(said.contains("is cut short: it has 6670 bytes, and says that it has 13340"), "{said}");
     let said = with(b"\x89HDF\r\n\x1a\n", SCANNED);
     assert!(said.contains("is damaged, or no HDF5 file: "), "{said}");
     let said = with(b"no table at all", SCANNED);

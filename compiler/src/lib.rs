@@ -33,6 +33,7 @@ mod near;
 mod overrides;
 pub mod passes;
 pub mod plan;
+mod points_left;
 mod recipe;
 mod samples;
 mod settings;

@@ -12,6 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::elaborate::{Elaborator, Kind, Place};
 use crate::library;
 use crate::near::{is_name, meant};
+use crate::points_left::Given;
 use crate::samples;
 use crate::settings::{Change, Setting};
 use crate::source::Origin;
@@ -104,6 +105,10 @@ impl Elaborator<'_> {
         let batch = self.count("batch", &definition, &bound, at);
         let (epochs, batch) = (epochs?, batch?);
         let (fields, places) = self.recipe_fields(&definition, &bound, &fields_set, at)?;
+        let given = Given { name: &definition.name, bound: &bound, fields: &fields, places: &places, at };
+        if !self.check_points_left(&given) {
+            return None;
+        }
         Some((Recipe { name: definition.name.clone(), epochs, batch, fields, places }, at))
     }
 

@@ -115,6 +115,8 @@ pub struct Measured {
     pub flops: Option<f64>,
     /// Samples of a run.
     pub samples: Option<usize>,
+    /// Batches of a run.
+    pub batches: Option<usize>,
     /// Bytes that a run loads.
     pub bytes: Option<f64>,
     /// The peak of the process's memory while it ran, in bytes, with all that the process held before; `None` where the
@@ -161,7 +163,11 @@ impl Benchmark<'_> {
         let absent = self.absent_weights();
         // Dropped at the end, with what was drawn into it.
         let folder = tempfile::tempdir().map_err(|error| Failure::new(format!("no temporary folder: {error}")))?;
-        let task = self.task(folder.path().to_path_buf(), found)?;
+        let task = match self.parts {
+            // Weights need no data, and drawing some takes its time.
+            [Part::Weights] => None,
+            _ => self.task(folder.path().to_path_buf(), found)?,
+        };
         if self.wants(Part::Weights) && self.weights::<B>(&plan, &absent, device, found)?.is_none() {
             return Ok(None);
         }
@@ -176,13 +182,17 @@ impl Benchmark<'_> {
         let examples = self.examples(task.as_deref(), found)?;
         drop(task);
         let mut ready = Ready::<B> { plan, tensors, examples };
-        found.machine = Some(machine::measure::<B>(&ready.plan, self.batch, self.precision, device));
+        let before = machine::measure::<B>(&ready.plan, self.batch, self.precision, device);
+        found.machine = Some(before);
         if self.wants(Part::Forward) && self.forward(&ready, device, found)?.is_none() {
             return Ok(None);
         }
         if self.wants(Part::Train) && self.train(&mut ready, device, found)?.is_none() {
             return Ok(None);
         }
+        // What a machine reaches at most is the best that was seen: other programs come and go.
+        let after = machine::measure::<B>(&ready.plan, self.batch, self.precision, device);
+        found.machine = Some(before.or_better(after));
         Ok(Some(()))
     }
 
@@ -214,7 +224,8 @@ impl Benchmark<'_> {
             self.observer.event(Event::Repeated { what: part.name(), done: done + 1, total });
         }
         let (flops, samples, bytes) = costs;
-        found.parts.push(Measured { part, seconds, flops, samples, bytes, peak_bytes: memory::peak() });
+        let batches = samples.map(|_| 1);
+        found.parts.push(Measured { part, seconds, flops, samples, batches, bytes, peak_bytes: memory::peak() });
         Ok(Some(()))
     }
 
@@ -297,10 +308,25 @@ impl Benchmark<'_> {
         // Batches are made ahead of who takes them: a run is a stretch of an epoch from a loader that begins.
         let count = usize::try_from(task.steps_per_epoch()).unwrap_or(usize::MAX).min(BATCHES);
         let mut epoch = 0;
-        self.repeat(Part::Data, (None, Some(self.batch * count), None), found, |_| {
+        // Those that were made: with fewer samples than a batch has, a batch is as large as the data.
+        let (mut batches, mut samples) = (0, 0);
+        let done = self.repeat(Part::Data, (None, None, None), found, |_| {
             epoch += 1;
-            task.training(epoch, 0)?.take(count).try_for_each(|batch| batch.map(drop))
-        })
+            (batches, samples) = (0, 0);
+            task.training(epoch, 0)?.take(count).try_for_each(|batch| {
+                (batches, samples) = (batches + 1, samples + batch?.samples);
+                Ok(())
+            })
+        })?;
+        if let (Some(()), Some(measured)) = (done, found.parts.last_mut()) {
+            (measured.batches, measured.samples) = (Some(batches), Some(samples));
+            if samples < batches * self.batch {
+                found
+                    .notes
+                    .push(format!("a batch of the data has {} samples: there are no more", samples / batches.max(1)));
+            }
+        }
+        Ok(done)
     }
 
     /// The plan's tensors: loaded, or started at random where their weights are not here.

@@ -96,7 +96,7 @@ impl Work for Inference<'_> {
 }
 
 /// What to say of a model without a checkpoint, where the spec trains something that no weights fill.
-fn untrained(graph: &Graph) -> Option<String> {
+pub(crate) fn untrained(graph: &Graph) -> Option<String> {
     let fresh = graph.parameters.iter().filter(|parameter| parameter.is_trained() && parameter.filled_by.is_none());
     let fresh: Vec<&str> = fresh.map(|parameter| parameter.path.as_str()).collect();
     let first = fresh.first()?;

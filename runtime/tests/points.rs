@@ -173,16 +173,41 @@ fn scanned_objects_read_the_same_however_hdf5_keeps_them() {
 }
 
 #[test]
+fn hdf5_with_something_else_in_it_says_what() {
+    let said = |path: &Path| format!("{}", clouds::scanned(path, 40).expect_err("it is not as expected"));
+    let lzf = said(&golden("scanned_lzf.h5"));
+    assert!(lzf.contains("has tables compressed by LZF, which this lmvc does not read"), "{lzf}");
+    let turned = said(&golden("scanned_turned.h5"));
+    assert!(turned.contains("has `data` of shape [6, 3, 64]") && turned.contains("transpose(0, 2, 1)"), "{turned}");
+    // Its name stands in the file once, without a checksum over it.
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let path = scratch.path().join("changed.h5");
+    let mut changed = std::fs::read(golden("scanned_plain.h5")).expect("it reads");
+    let at = changed.windows(6).position(|part| part == b"label\0").expect("the name is in the file");
+    changed[at..at + 5].copy_from_slice(b"kinds");
+    std::fs::write(&path, &changed).expect("it writes");
+    let renamed = said(&path);
+    assert!(renamed.contains("has no table `label`") && renamed.contains("`data`, `kinds`, `mask`"), "{renamed}");
+    // A sixteenth kind: there are forty classes, and still fifteen kinds.
+    let mut changed = std::fs::read(golden("scanned_plain.h5")).expect("it reads");
+    let first: Vec<u8> = [4i64, 0, 14].iter().flat_map(|label| label.to_le_bytes()).collect();
+    let at = changed.windows(first.len()).position(|part| part == first).expect("the labels are in the file");
+    changed[at + 16] = 15;
+    std::fs::write(&path, &changed).expect("it writes");
+    let beyond = said(&path);
+    assert!(beyond.contains("the cloud `?/2` has the label 15") && beyond.contains("has 15 kinds"), "{beyond}");
+}
+
+#[test]
 fn hdf5_that_is_cut_short_says_so_and_never_panics() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let path = scratch.path().join("cut.h5");
     for way in ["plain", "gzip", "shuffled", "latest"] {
         let whole = std::fs::read(golden(&format!("scanned_{way}.h5"))).expect("it reads");
-        for end in (0..whole.len()).step_by(211) {
+        for end in (0..whole.len()).step_by(211).chain([whole.len() - 1]) {
             std::fs::write(&path, &whole[..end]).expect("it writes");
-            if let Err(failure) = clouds::scanned(&path, 15) {
-                assert!(failure.path.is_some(), "{failure}");
-            }
+            let failure = clouds::scanned(&path, 15).expect_err("it is cut short, in whichever table");
+            assert!(failure.path.is_some(), "{failure}");
             let mut changed = whole.clone();
             changed[end] ^= 0x55;
             std::fs::write(&path, &changed).expect("it writes");
@@ -200,13 +225,65 @@ fn a_cache_of_modelnet_is_read_in_every_protocol() {
     std::fs::write(root.join("toy_train.txt"), "night_stand_0001\nbed_0001\nnight_stand_0002\nsofa_0001\n")
         .expect("it writes");
     let of = |name: &str| read(&golden("files.safetensors"), name);
-    for protocol in [3, 4, 5] {
+    for protocol in [2, 3, 4, 5] {
         std::fs::copy(golden(&format!("cache_{protocol}.dat")), root.join("toy_train_8192pts_fps.dat"))
             .expect("it copies");
         let set = clouds::listed(root, "toy", "train", 3).unwrap_or_else(|failure| panic!("{failure}"));
         assert_eq!(labels(&set), of("classes").values, "{protocol}");
         assert!(largest(&all(&set), &of("unit").values) <= 1e-6, "{protocol}");
         assert_eq!(set.name(2), "night_stand/night_stand_0002");
+    }
+    std::fs::copy(golden("cache_halves.dat"), root.join("toy_train_8192pts_fps.dat")).expect("it copies");
+    let failure = clouds::listed(root, "toy", "train", 3).expect_err("1.7 is no class");
+    assert!(failure.what.contains("cloud 2 has the label 1.7, expected a whole number"), "{failure}");
+}
+
+#[test]
+fn a_start_from_the_pretraining_takes_its_last_norm() {
+    const WIDTH: usize = 24;
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let [start, input] = ["start.safetensors", "in.safetensors"].map(|name| scratch.path().join(name));
+    // What Point-BERT.pth holds of the transformer, by its names, with the head of the pretraining beside it.
+    let tuned = lmv_runtime::weights::Checkpoint::open(golden("point_bert.pth")).expect("it opens");
+    let own = |name: &&str| !name.contains("llama") && !name.contains("cls_head");
+    let names: Vec<String> =
+        tuned.names().map(|name| name.trim_start_matches("module.")).filter(own).map(str::to_owned).collect();
+    let mut tensors: Vec<(String, Golden)> = names
+        .into_iter()
+        .map(|name| {
+            (format!("module.transformer_q.{name}"), read(&golden("point_bert.pth"), &format!("module.{name}")))
+        })
+        .collect();
+    let weight: Vec<f32> = (0..WIDTH).map(|at| 1.5 + at as f32 / 8.0).collect();
+    let bias: Vec<f32> = (0..WIDTH).map(|at| at as f32 / 4.0 - 2.0).collect();
+    for (name, values) in [("weight", &weight), ("bias", &bias)] {
+        let name = format!("module.transformer_q.norm.{name}");
+        let norm = tensors.iter_mut().find(|(known, _)| *known == name).expect("it has a last norm");
+        norm.1.values.clone_from(values);
+    }
+    tensors.push(("module.transformer_q.cls_head.0.weight".into(), Golden { shape: vec![3, 3], values: vec![0.0; 9] }));
+    let tensors: Vec<(&str, &Golden)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    write(&start, &tensors);
+    write(&input, &[("points", &read(&golden("point_bert.safetensors"), "points"))]);
+    let spec = |rest: &str| {
+        format!(
+            "use points.point_bert {{ point_bert, last_norm }}
+model(points : [96, 3]) {{
+  points >> pretrained(\"start\", point_bert(groups = 12, size = 8, d = 24, depth = 2, heads = 3)){rest}
+}}"
+        )
+    };
+    let infer = |rest: &str| infer(&spec(rest), Passes::NONE, &[("start", &start)], None, &input, &[]).remove("output");
+    let before = infer("").expect("an output");
+    let after = infer(" >> pretrained(\"start\", last_norm)").expect("an output");
+    assert_eq!(before.shape, after.shape);
+    for (x, y) in before.values.chunks_exact(WIDTH).zip(after.values.chunks_exact(WIDTH)) {
+        let mean = x.iter().sum::<f32>() / WIDTH as f32;
+        let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / WIDTH as f32;
+        for at in 0..WIDTH {
+            let expected = (x[at] - mean) / (variance + 1e-5).sqrt() * weight[at] + bias[at];
+            assert!((y[at] - expected).abs() <= 1e-4, "{} at {at}, expected {expected}", y[at]);
+        }
     }
 }
 

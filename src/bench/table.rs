@@ -20,7 +20,8 @@ pub(super) fn draw(head: &Head<'_>, found: &Found, color: bool) -> String {
         counted(head.threads, "thread", "threads"),
         counted(runs(found), "run", "runs")
     );
-    let mut rows = vec![HEADER.map(str::to_owned)];
+    // Where nothing was measured, no table is drawn.
+    let mut rows = if found.parts.is_empty() { Vec::new() } else { vec![HEADER.map(str::to_owned)] };
     rows.extend(found.parts.iter().map(|part| row(part, found.machine.as_ref())));
     let widths: Vec<usize> =
         (0..HEADER.len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
@@ -30,7 +31,9 @@ pub(super) fn draw(head: &Head<'_>, found: &Found, color: bool) -> String {
         page += &if index == 0 { Paint::Faint.on(&line, color) } else { line };
         page.push('\n');
     }
-    page.push('\n');
+    if !found.parts.is_empty() {
+        page.push('\n');
+    }
     if let Some(Machine { flops, product: [rows, terms, columns], bytes: copied }) = found.machine {
         let product = format!("[{rows}, {terms}] by [{terms}, {columns}]");
         page += &format!("  the machine: {}FLOP/s in a product {product}, {}B/s in a copy\n", si(flops), si(copied));
@@ -38,10 +41,29 @@ pub(super) fn draw(head: &Head<'_>, found: &Found, color: bool) -> String {
     for (part, why) in &found.left_out {
         page += &format!("  not measured: {}, since {why}\n", title(*part));
     }
-    for note in &found.notes {
+    for note in notes(found) {
         page += &format!("  note: {note}\n");
     }
     page
+}
+
+/// What was told while measuring, and what there is to say of the shares.
+fn notes(found: &Found) -> Vec<String> {
+    let beyond = |part: &&Measured| {
+        let (_, middle, _) = spread(&part.seconds);
+        let more = |amount: Option<f64>, most: f64| amount.is_some_and(|amount| amount / middle > most);
+        found.machine.is_some_and(|machine| match part.flops {
+            Some(flops) => more(Some(flops), machine.flops),
+            None => more(part.bytes, machine.bytes),
+        })
+    };
+    let busy = found.parts.iter().find(beyond).map(|part| {
+        format!(
+            "the share of {} is over 100 %: the machine was busy while it was measured; measure again",
+            title(part.part)
+        )
+    });
+    found.notes.iter().cloned().chain(busy).collect()
 }
 
 fn row(part: &Measured, machine: Option<&Machine>) -> [String; 6] {
@@ -60,8 +82,13 @@ fn row(part: &Measured, machine: Option<&Machine>) -> [String; 6] {
         (None, Some(bytes)) => share(bytes / middle, "B/s", machine.map(|machine| machine.bytes)),
         (None, None) => String::new(),
     };
+    let of_run = match (part.part, part.batches) {
+        (Part::Data, Some(batches)) => format!(", {}", counted(batches, "batch", "batches")),
+        (Part::Weights, _) => ", all of them".to_owned(),
+        _ => String::new(),
+    };
     [
-        title(part.part).to_owned(),
+        title(part.part).to_owned() + &of_run,
         seconds(middle),
         format!("{} … {}", seconds(fastest), seconds(slowest)),
         pace,
@@ -121,7 +148,7 @@ pub(super) fn json(head: &Head<'_>, found: &Found) -> String {
         json!({
             "part": part.part.name(),
             "median_seconds": median, "fastest_seconds": fastest, "slowest_seconds": slowest, "seconds": part.seconds,
-            "samples": part.samples, "samples_per_second": rate(part.samples.map(|n| n as f64)),
+            "samples": part.samples, "batches": part.batches, "samples_per_second": rate(part.samples.map(|n| n as f64)),
             "flops": part.flops, "flops_per_second": rate(part.flops),
             "flops_share": share(part.flops, machine.map(|machine| machine.flops)),
             "bytes": part.bytes.map(|bytes| bytes as u64), "bytes_per_second": rate(part.bytes),
@@ -134,7 +161,7 @@ pub(super) fn json(head: &Head<'_>, found: &Found) -> String {
     let object = json!({
         "spec": head.name, "lmvc": env!("CARGO_PKG_VERSION"), "batch": head.batch, "precision": head.precision,
         "device": head.device, "threads": head.threads, "repeats": runs(found), "warm_up": BEFORE,
-        "parts": found.parts.iter().map(of).collect::<Vec<_>>(), "left_out": left_out, "notes": found.notes,
+        "parts": found.parts.iter().map(of).collect::<Vec<_>>(), "left_out": left_out, "notes": notes(found),
         "machine": machine.map(|machine| json!({
             "flops_per_second": machine.flops, "product": machine.product, "copy_bytes_per_second": machine.bytes,
         })),
@@ -151,6 +178,32 @@ mod tests {
         assert_eq!(spread(&[3.0, 1.0, 2.0]), (1.0, 2.0, 3.0));
         assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), (1.0, 2.5, 4.0));
         assert_eq!(spread(&[5.0]), (5.0, 5.0, 5.0));
+    }
+
+    fn measured(part: Part, flops: Option<f64>) -> Measured {
+        let (samples, batches, bytes) = (Some(48), Some(3), flops.is_none().then_some(4e6));
+        Measured { part, seconds: vec![1.0, 2.0, 4.0], flops, samples, batches, bytes, peak_bytes: None }
+    }
+
+    #[test]
+    fn a_row_says_what_a_run_of_it_is() {
+        let titles = [Part::Weights, Part::Data, Part::Forward].map(|part| row(&measured(part, None), None)[0].clone());
+        assert_eq!(titles, ["loading weights, all of them", "data, 3 batches", "forward"]);
+        assert_eq!(row(&measured(Part::Data, None), None)[3], "24.0 samples/s");
+    }
+
+    #[test]
+    fn a_share_over_the_whole_is_told_of() {
+        let machine = Machine { flops: 10e9, product: [1; 3], bytes: 1.0 };
+        let with = |flops| Found {
+            parts: vec![measured(Part::Forward, Some(flops))],
+            machine: Some(machine),
+            ..Found::default()
+        };
+        // 10 and 11 a second in the median of two seconds.
+        assert!(notes(&with(20e9)).is_empty());
+        assert_eq!(row(&measured(Part::Forward, Some(22e9)), Some(&machine))[4], "11.0 GFLOP/s, 110 %");
+        assert!(notes(&with(22e9))[0].starts_with("the share of forward is over 100 %: the machine was busy"));
     }
 
     #[test]

@@ -29,6 +29,13 @@ pub struct Machine {
     pub bytes: f64,
 }
 
+impl Machine {
+    /// The better of two measurements, each of the product and the copy.
+    pub fn or_better(self, other: Self) -> Self {
+        Self { flops: self.flops.max(other.flops), bytes: self.bytes.max(other.bytes), ..self }
+    }
+}
+
 /// Measures the machine for a plan on batches of so many samples.
 pub fn measure<B: Kernels>(plan: &Plan, batch: usize, precision: Precision, device: &B::Device) -> Machine {
     let (product, frozen) = costliest(plan, batch).unwrap_or(([1024; 3], false));

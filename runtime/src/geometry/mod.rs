@@ -57,7 +57,7 @@ impl Planes {
 
 /// The squared distance of two points, each of which is x, y, z.
 #[inline(always)]
-fn squared_distance([x, y, z]: [f32; 3], [a, b, c]: [f32; 3]) -> f32 {
+pub fn squared_distance([x, y, z]: [f32; 3], [a, b, c]: [f32; 3]) -> f32 {
     let (dx, dy, dz) = (x - a, y - b, z - c);
     dx * dx + dy * dy + dz * dz
 }

@@ -14,8 +14,9 @@ pub use self::activation::{Activation, activation};
 use self::stages::{Groups, Stage};
 use crate::device::Work;
 use crate::error::{Failure, Result};
-use crate::events::Observer;
+use crate::events::{Event, Observer};
 use crate::examples::{Examples, Values};
+use crate::inference::untrained;
 use crate::kernels::Kernels;
 use crate::layers::Pass;
 use crate::network::{Network, class_numbers, values};
@@ -104,6 +105,9 @@ impl Work for Inspection<'_> {
         let parameters =
             parameters::load::<B>(&plan, &Seeds::new(seed), self.places, self.checkpoint, &device, self.observer)?
                 .tensors;
+        if let (None, Some(remark)) = (self.checkpoint, untrained(&self.experiment.graph)) {
+            self.observer.event(Event::Warning(remark));
+        }
         let mut found = Vec::new();
         let views = task.views();
         let each = task.evaluation()?.flat_map(|batch| match batch {

@@ -44,6 +44,21 @@ impl Output {
     }
 }
 
+#[cfg(test)]
+mod averages {
+    use super::Output;
+
+    #[test]
+    fn the_looks_at_a_sample_stand_in_a_row_and_are_averaged() {
+        // Two samples of two numbers, seen three times each.
+        let values = vec![1.0, -4.0, 2.0, 0.0, 6.0, 1.0, 10.0, 7.0, 20.0, 7.0, 0.0, 7.0];
+        let averaged = Output { dims: vec![6, 2], values }.averaged(3);
+        assert_eq!((averaged.dims, averaged.values), (vec![2, 2], vec![3.0, -1.0, 10.0, 7.0]));
+        let once = Output { dims: vec![2, 2], values: vec![1.0, 2.0, 3.0, 4.0] }.averaged(1);
+        assert_eq!((once.dims, once.values), (vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]));
+    }
+}
+
 /// A metric that counts.
 pub trait Metric {
     /// Adds a batch: outputs and fields in the order of the signature.

@@ -17,6 +17,7 @@ mod globals;
 mod legacy;
 mod reading;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -193,7 +194,9 @@ struct Machine<'a> {
     states: HashMap<usize, Value>,
     storages: Vec<Storage<'a>>,
     tensors: Vec<Tensor<'a>>,
-    blobs: Vec<&'a [u8]>,
+    blobs: Vec<Cow<'a, [u8]>>,
+    /// Bytes that were made of texts: one instruction can make many of a text that stands in the file once.
+    made: usize,
     numbers: Vec<arrays::Numbers>,
     arrays: Vec<arrays::Found>,
     /// Whether it wanted bytes beyond the last one.
@@ -220,6 +223,7 @@ impl<'a> Machine<'a> {
             storages: Vec::new(),
             tensors: Vec::new(),
             blobs: Vec::new(),
+            made: 0,
             numbers: Vec::new(),
             arrays: Vec::new(),
             cut: false,

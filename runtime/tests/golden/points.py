@@ -258,7 +258,7 @@ def steps(out: Path):
 
 
 def files(out: Path):
-    """The same clouds in each way that HDF5 keeps them, and a cache of ModelNet in two protocols of pickle."""
+    """The same clouds in each way that HDF5 keeps them, and a cache of ModelNet in each protocol of pickle; some that are wrong."""
     rng = np.random.default_rng(740)
     clouds = rng.uniform(-1, 1, (6, 64, 3)).astype(np.float32)
     labels = np.array([4, 0, 14, 7, 7, 2])
@@ -269,6 +269,8 @@ def files(out: Path):
         "shuffled": dict(label=labels.astype(np.int32), chunks=(2, 64, 3), compression="gzip", shuffle=True, fletcher32=True),
         "latest": dict(label=labels.astype(np.int64), libver="latest", chunks=(1, 64, 3), compression="gzip"),
         "wide": dict(label=labels.astype(">i4"), data=clouds.astype(np.float64)),
+        "lzf": dict(label=labels.astype(np.int64), data=np.ones_like(clouds), chunks=(6, 64, 3), compression="lzf"),
+        "turned": dict(label=labels.astype(np.int64), data=clouds.transpose(0, 2, 1)),
     }
     for name, way in ways.items():
         with h5py.File(out / f"scanned_{name}.h5", "w", libver=way.pop("libver", "earliest")) as file:
@@ -277,9 +279,11 @@ def files(out: Path):
             file.create_dataset("mask", data=masks)
     modelnet = [rng.uniform(-1, 1, (40, 6)).astype(np.float32) for _ in range(4)]
     classes = [1, 0, 1, 2]
-    for protocol in (3, 4, 5):
+    for protocol in (2, 3, 4, 5):
         with open(out / f"cache_{protocol}.dat", "wb") as file:
             pickle.dump([modelnet, [np.array([label]).astype(np.int32) for label in classes]], file, protocol=protocol)
+    with open(out / "cache_halves.dat", "wb") as file:
+        pickle.dump([modelnet, [np.array([label]) for label in (1.0, 0.0, 1.7, 2.0)]], file, protocol=4)
     unit = []
     for cloud in modelnet:
         cloud = cloud[:, :3].astype(np.float64)

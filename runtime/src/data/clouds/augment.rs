@@ -4,7 +4,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::geometry::{Planes, farthest};
+use crate::geometry::{Planes, farthest, squared_distance};
 
 /// Of the kernel that the paper's code samples by: points whose squared distance from the origin is at most this are not
 /// taken (paper.md §4.1).
@@ -25,7 +25,21 @@ pub enum Augment {
     Move(f32),
 }
 
+/// How many points of a cloud lie far enough from the origin to be taken by [`Augment::SampleFarthest`].
+pub fn far_from_origin(cloud: &[f32]) -> usize {
+    let points = cloud.as_chunks::<3>().0.iter();
+    points.filter(|point| f64::from(squared_distance(**point, [0.0; 3])) > NEAR_ORIGIN).count()
+}
+
 impl Augment {
+    /// How many points it leaves of so many.
+    pub fn keeps(self, points: usize) -> usize {
+        match self {
+            Self::SampleFarthest(count) | Self::SampleRandom(count) => points.min(count),
+            Self::Shuffle | Self::Scale(..) | Self::Move(_) => points,
+        }
+    }
+
     /// Does it.
     pub fn apply(self, cloud: Vec<f32>, random: &mut ChaCha8Rng) -> Vec<f32> {
         match self {

@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Cloud, CloudSet, Mesh, hash_of, into_unit_ball, size_of, unreadable};
+use super::{Cloud, CloudSet, Mesh, into_unit_ball, size_of, unreadable};
 use crate::data::draws;
 use crate::error::{Failure, Result};
 
-/// Clouds of `points` points from the surfaces of `ROOT/<class>/SPLIT/*.off`, brought into the unit ball. A class's number is
+/// Clouds of `points` points from the surfaces of `ROOT/<class>/SPLIT/*.off`, the ending in any case, brought into the unit ball. A class's number is
 /// its rank among the sorted names, and there must be `classes` of them. Which points are drawn depends on a file's name
 /// alone, so that a set is the same in every run.
 ///
 /// # Errors
-/// A folder that is not there or has another number of classes, a mesh that is damaged or has no surface.
+/// A folder that is not there or has another number of classes, a class without meshes in this split, a mesh that is damaged
+/// or has no surface.
 pub fn meshes(root: &Path, split: &str, classes: usize, points: usize) -> Result<CloudSet> {
     let names: Vec<String> = entries(root)?
         .into_iter()
@@ -28,9 +29,19 @@ pub fn meshes(root: &Path, split: &str, classes: usize, points: usize) -> Result
     let mut files: Vec<(usize, PathBuf)> = Vec::new();
     for (label, class) in names.iter().enumerate() {
         let folder = root.join(class).join(split);
-        let of_class = if folder.is_dir() { entries(&folder)? } else { Vec::new() };
-        let of_class = of_class.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "off"));
-        files.extend(of_class.map(|path| (label, path)));
+        if !folder.is_dir() {
+            return Err(Failure::at(&folder, format!("is not there: the class `{class}` has no meshes in `{split}`")).help(
+                "every class needs meshes in `train` and in `test`; take the class's folder away if it is none of the data",
+            ));
+        }
+        let before = files.len();
+        let is_mesh = |path: &PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("off"));
+        files.extend(entries(&folder)?.into_iter().filter(is_mesh).map(|path| (label, path)));
+        if files.len() == before {
+            return Err(Failure::at(&folder, format!("holds no mesh of the class `{class}`"))
+                .note("a mesh is a file that ends in `.off`")
+                .help("put its meshes there, or take the class's folder away if it is none of the data"));
+        }
     }
     let cloud = |(label, path): &(usize, PathBuf)| {
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
@@ -43,7 +54,8 @@ pub fn meshes(root: &Path, split: &str, classes: usize, points: usize) -> Result
             .ok_or_else(|| Failure::at(path, "has no surface that points could lie on"))?;
         into_unit_ball(&mut sampled);
         let listing = (path.display().to_string(), size_of(path)?);
-        Ok((listing, Cloud { name: format!("{}/{stem}", names[*label]), points: sampled, label: *label as i64 }))
+        let name = format!("{}/{stem}", names[*label]);
+        Ok((listing, Cloud { name, points: sampled, label: *label as i64, file: Some(path.clone()) }))
     };
     let (listing, clouds): (Vec<_>, Vec<_>) =
         files.par_iter().map(cloud).collect::<Result<Vec<_>>>()?.into_iter().unzip();
@@ -53,7 +65,7 @@ pub fn meshes(root: &Path, split: &str, classes: usize, points: usize) -> Result
         .into_iter()
         .map(|(name, size): (String, u64)| (name.strip_prefix(&root_shown).map_or(name.clone(), str::to_owned), size))
         .collect();
-    CloudSet::new(root, names.clone(), hash_of(&listing), clouds)
+    CloudSet::new(root, names.clone(), &listing, clouds)
 }
 
 /// What is in a folder, sorted.

@@ -11,9 +11,9 @@ mod off;
 pub mod picture;
 mod scanned;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-pub use augment::Augment;
+pub use augment::{Augment, far_from_origin};
 pub use listed::listed;
 pub use meshes::meshes;
 pub use off::Mesh;
@@ -32,6 +32,8 @@ pub struct Cloud {
     pub points: Vec<f32>,
     /// What it says of its class.
     pub label: i64,
+    /// The file of this cloud alone, where it has one.
+    pub file: Option<PathBuf>,
 }
 
 /// Clouds of any number of points, with the number of a class each.
@@ -41,15 +43,18 @@ pub struct CloudSet {
     labels: Vec<usize>,
     names: Vec<String>,
     classes: Vec<String>,
+    /// What it was read from, and the files of clouds that have their own.
+    place: PathBuf,
+    files: Vec<Option<PathBuf>>,
     hash: String,
 }
 
 impl CloudSet {
-    /// Puts clouds together that were read from `place`; `hash` is one of the files they come from.
+    /// Puts clouds together that were read from `place`. `files` are the names and sizes of all that they come from.
     ///
     /// # Errors
     /// No cloud at all, one without points, a coordinate that is no number, a label that is no class.
-    pub fn new(place: &Path, classes: Vec<String>, hash: String, clouds: Vec<Cloud>) -> Result<Self> {
+    pub fn new(place: &Path, classes: Vec<String>, files: &[(String, u64)], clouds: Vec<Cloud>) -> Result<Self> {
         if clouds.is_empty() {
             return Err(Failure::at(place, "holds no cloud").help("a split needs one at least: was it cut short?"));
         }
@@ -62,14 +67,17 @@ impl CloudSet {
             clouds: Vec::with_capacity(clouds.len()),
             labels: Vec::with_capacity(clouds.len()),
             names: Vec::with_capacity(clouds.len()),
+            files: Vec::with_capacity(clouds.len()),
+            hash: hash_of(&classes, files),
+            place: place.to_owned(),
             classes,
-            hash,
         };
-        for Cloud { name, points, label } in clouds {
-            set.labels.push(class(place, &name, label, set.classes.len())?);
-            check(place, &name, &points)?;
-            set.clouds.push(points);
-            set.names.push(name);
+        for cloud in clouds {
+            check(place, &cloud)?;
+            set.labels.push(class(place, &cloud.name, cloud.label, set.classes.len())?);
+            set.clouds.push(cloud.points);
+            set.names.push(cloud.name);
+            set.files.push(cloud.file);
         }
         Ok(set)
     }
@@ -99,12 +107,17 @@ impl CloudSet {
         &self.names[index]
     }
 
+    /// The file that a cloud was read from: its own, or the one that holds all of them.
+    pub fn file(&self, index: usize) -> &Path {
+        self.files[index].as_deref().unwrap_or(&self.place)
+    }
+
     /// The names of the classes; a label is an index into this.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// A hash of the names and sizes of its files.
+    /// A hash of the names of the classes in their order, and of the names and sizes of its files.
     pub fn listing_hash(&self) -> &str {
         &self.hash
     }
@@ -118,7 +131,9 @@ fn class(place: &Path, name: &str, label: i64, classes: usize) -> Result<usize> 
     })
 }
 
-fn check(place: &Path, name: &str, points: &[f32]) -> Result<()> {
+/// That a cloud has points, and that each of them is somewhere. It is told of at its own file, or else at `place`.
+fn check(place: &Path, Cloud { name, points, file, .. }: &Cloud) -> Result<()> {
+    let place = file.as_deref().unwrap_or(place);
     if points.is_empty() {
         return Err(Failure::at(place, format!("the cloud `{name}` has no points"))
             .help("take it out of the data, or mend it: a model has to see something"));
@@ -137,10 +152,12 @@ fn check(place: &Path, name: &str, points: &[f32]) -> Result<()> {
 /// Moves a cloud's mean to the origin and scales it so that its farthest point lies at distance 1 (paper.md §4.4).
 fn into_unit_ball(points: &mut [f32]) {
     let count = (points.len() / 3).max(1) as f64;
-    let mut mean = [0.0f64; 3];
+    let mut sum = [0.0f64; 3];
     for point in points.chunks_exact(3) {
-        mean.iter_mut().zip(point).for_each(|(mean, x)| *mean += f64::from(*x) / count);
+        sum.iter_mut().zip(point).for_each(|(sum, x)| *sum += f64::from(*x));
     }
+    // Divided at the end: the mean of equal numbers is that number, and nothing of rounding is left to be scaled up.
+    let mean = sum.map(|sum| sum / count);
     let mut farthest = 0.0f64;
     for point in points.chunks_exact_mut(3) {
         point.iter_mut().zip(mean).for_each(|(x, mean)| *x = (f64::from(*x) - mean) as f32);
@@ -153,9 +170,14 @@ fn into_unit_ball(points: &mut [f32]) {
     }
 }
 
-/// A hash of names with sizes, for the lock of a run.
-fn hash_of(files: &[(String, u64)]) -> String {
+/// A hash of the classes in their order and of files' names with their sizes, for the lock of a run: with two classes in each
+/// other's place the same files have other labels.
+fn hash_of(classes: &[String], files: &[(String, u64)]) -> String {
     let mut hasher = blake3::Hasher::new();
+    hasher.update(&(classes.len() as u64).to_le_bytes());
+    for class in classes {
+        hasher.update(class.as_bytes()).update(b"\0");
+    }
     for (name, size) in files {
         hasher.update(name.as_bytes()).update(b"\0").update(&size.to_le_bytes());
     }

@@ -36,6 +36,16 @@ fn clouds_come_in_the_order_of_the_list_and_in_the_unit_ball() {
 }
 
 #[test]
+fn classes_in_another_order_are_other_data() {
+    let folder = lists();
+    let hash = || listed(folder.path(), "toy", "train", 2).expect("it reads").listing_hash().to_owned();
+    let before = hash();
+    assert_eq!(before, hash());
+    write(folder.path(), "toy_shape_names.txt", "night_stand\nbed\n");
+    assert_ne!(before, hash(), "the same files have other labels now");
+}
+
+#[test]
 fn what_is_wrong_with_a_list_is_told_by_its_line() {
     let said = |change: &dyn Fn(&Path), classes: usize| {
         let folder = lists();
@@ -58,14 +68,15 @@ fn what_is_wrong_with_a_list_is_told_by_its_line() {
     let message = said(&|_| {}, 3);
     assert!(message.starts_with("ROOT/toy_shape_names.txt: names 2 classes, and the spec says 3"), "{message}");
     let message = said(&|root| write(root, "bed/bed_0002.txt", "0,1,2\n0,1,nan\n"), 2);
-    assert!(
-        message.starts_with("ROOT/toy_train.txt: the cloud `bed/bed_0002` has a point that is nowhere: 0, 1, NaN"),
-        "{message}"
-    );
+    assert!(message.starts_with("ROOT/bed/bed_0002.txt: line 2 is a point that is nowhere: `0,1,nan`"), "{message}");
+    let message = said(&|root| write(root, "bed/bed_0002.txt", "0,1,1e99\n"), 2);
+    assert!(message.starts_with("ROOT/bed/bed_0002.txt: line 1 is a point that is nowhere: `0,1,1e99`"), "{message}");
+    let message = said(&|root| write(root, "toy_shape_names.txt", "bed\nnight_stand\nbed\n"), 3);
+    assert!(message.starts_with("ROOT/toy_shape_names.txt: line 3 names the class `bed` again"), "{message}");
     let message = said(&|root| write(root, "bed/bed_0002.txt", "0,1\n"), 2);
     assert!(message.starts_with("ROOT/bed/bed_0002.txt: line 1 is no point: `0,1`"), "{message}");
     let message = said(&|root| write(root, "bed/bed_0002.txt", "\n"), 2);
-    assert!(message.starts_with("ROOT/toy_train.txt: the cloud `bed/bed_0002` has no points"), "{message}");
+    assert!(message.starts_with("ROOT/bed/bed_0002.txt: the cloud `bed/bed_0002` has no points"), "{message}");
     let message = said(&|root| write(root, "toy_train_8192pts_fps.dat", "cos\nsystem\n."), 2);
     assert!(message.starts_with("ROOT/toy_train_8192pts_fps.dat: holds code (`os.system`) in its pickle"), "{message}");
 }
@@ -122,6 +133,23 @@ fn meshes_are_the_same_points_in_every_run() {
     assert!((farthest - 1.0).abs() < 1e-5);
 }
 
+#[test]
+fn a_class_without_meshes_does_not_vanish() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let root = folder.path();
+    for file in ["box/train/a.off", "box/test/b.off", "crate/train/a.OFF", "crate/train/b.Off"] {
+        write(root, file, CUBE);
+    }
+    let train = meshes(root, "train", 2, 50).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!((train.len(), train.label(1), train.label(2)), (3, 1, 1), "the ending in any case");
+    let said = || meshes(root, "test", 2, 50).expect_err("a class is missing").to_string();
+    let missing = said();
+    assert!(missing.contains("crate/test: is not there: the class `crate` has no meshes in `test`"), "{missing}");
+    write(root, "crate/test/a.obj", CUBE);
+    let empty = said();
+    assert!(empty.contains("crate/test: holds no mesh of the class `crate`"), "{empty}");
+}
+
 /// Forty points on a line, 1 apart.
 fn line() -> Vec<f32> {
     (0..40).flat_map(|x| [x as f32, 0.0, 0.0]).collect()
@@ -143,6 +171,11 @@ fn a_recipe_keeps_points_as_it_says() {
     for step in [Augment::SampleFarthest(40), Augment::SampleRandom(41)] {
         assert_eq!(step.apply(line(), random), line(), "there are no more");
     }
+    for step in [Augment::Shuffle, Augment::SampleFarthest(3), Augment::SampleRandom(41), Augment::Move(0.1)] {
+        assert_eq!(step.keeps(40), step.apply(line(), random).len() / 3, "{step:?}");
+    }
+    // Of a squared distance of 1e-3 and less none is taken: 0.0316² is below it, 0.0317² above.
+    assert_eq!(far_from_origin(&[0.0, 0.0, 0.0, 0.0, 0.0316, 0.0, 0.0, 0.0, 0.0317, -0.02, 0.02, 0.02]), 2);
 }
 
 #[test]

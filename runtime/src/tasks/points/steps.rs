@@ -77,6 +77,32 @@ pub fn votes(config: &Config) -> Result<Votes> {
     }
 }
 
+/// What to change where a field of the recipe, made of these steps, does not leave `wanted` points.
+pub fn help(field: &str, steps: &[Augment], wanted: usize) -> String {
+    let too_few = |step: &Augment| matches!(step, Augment::SampleFarthest(count) if *count < wanted);
+    match field {
+        "views" => format!("make it `cloud_votes(count = {wanted})`, with an `oversample` of {wanted} or more"),
+        "augment" if steps.iter().any(too_few) => format!(
+            "keep more points by distance: the recipe's `oversample`, such as `train.oversample = {}`",
+            oversampled(wanted)
+        ),
+        "augment" => format!(
+            "end with that many: the recipe's `count`, `train.count = {wanted}`, or `sample_random({wanted})` in `augment`"
+        ),
+        field => format!("end with that many: the recipe's `count`, or `train.{field} = [sample_farthest({wanted})]`"),
+    }
+}
+
+/// How many points the paper's code keeps by distance for clouds of so many (paper.md §4.3).
+fn oversampled(points: usize) -> usize {
+    match points {
+        ..=1024 => 1200,
+        2048 => 2400,
+        4096 => 4800,
+        points => points,
+    }
+}
+
 fn size(call: &Call, name: &str) -> Result<usize> {
     let found = call.size(name).filter(|&n| n > 0);
     found.ok_or_else(|| Failure::new(format!("`{name}` of {} must be at least 1", call.name)))

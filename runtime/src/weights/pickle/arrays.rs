@@ -1,11 +1,13 @@
 //! Lists of numpy's arrays in a pickle: the caches that data loaders write. Stricter than with checkpoints: any name that is
-//! not one of numpy's three ends the reading.
+//! not one of numpy's three, or what bytes are written by in old protocols, ends the reading.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::globals::Global;
 use super::{Kind, Machine, Value};
 use crate::error::{Failure, Result};
+use crate::weights::file::shown;
 
 /// What to do about a cache that is not read here.
 pub(super) const REMAKE: &str = "take the cache away, and the files that it was made of are read; or make it anew, by \
@@ -40,7 +42,7 @@ pub struct Array<'a> {
     pub shape: Vec<usize>,
     numbers: Numbers,
     columns: bool,
-    bytes: &'a [u8],
+    bytes: Cow<'a, [u8]>,
 }
 
 impl Array<'_> {
@@ -104,7 +106,7 @@ impl<'a> Machine<'a> {
         let (Some(numbers), Some(bytes)) = (numbers, bytes) else {
             return Err(self.malformed("an array of which nothing is told"));
         };
-        let bytes = self.blobs[bytes];
+        let bytes = self.blobs[bytes].clone();
         let needed = shape.iter().try_fold(numbers.size, |product, &dim| product.checked_mul(dim));
         if needed != Some(bytes.len()) {
             return Err(self.malformed(&format!("an array of shape {shape:?} with {} bytes", bytes.len())));
@@ -127,6 +129,27 @@ impl<'a> Machine<'a> {
         };
         let (shape, columns) = (self.sizes(shape)?, self.texts[order] == "F");
         Ok(self.push_array(Found { shape, numbers: Some(self.numbers[numbers]), columns, bytes: Some(bytes) }))
+    }
+
+    /// `_codecs.encode(text, "latin1")`: how Python 3 writes bytes in a protocol that has only text, and nothing else that
+    /// codecs could do.
+    pub(super) fn bytes_of_text(&mut self, arguments: usize) -> Result<Value> {
+        let (text, encoding) = match *self.tuples[arguments] {
+            [Value::Text(text), Value::Text(encoding)] => (self.texts[text], self.texts[encoding]),
+            _ => return Err(self.malformed("bytes that are made of something else than text")),
+        };
+        if encoding != "latin1" {
+            return Err(self.malformed(&format!("bytes written as {}, expected latin1", shown(encoding))));
+        }
+        // A pickle of Python's has a text for each; a hostile one may ask for the same long one without end.
+        self.made = self.made.saturating_add(text.len());
+        if self.made > self.bytes.len() {
+            return Err(self.beyond("as many bytes made of texts as it has itself"));
+        }
+        let bytes: Option<Vec<u8>> = text.chars().map(|letter| u8::try_from(letter).ok()).collect();
+        let bytes = bytes.ok_or_else(|| self.malformed("bytes of characters that are none"))?;
+        self.blobs.push(bytes.into());
+        Ok(Value::Bytes(self.blobs.len() - 1))
     }
 
     /// `dtype("f4", False, True)`.
@@ -218,9 +241,48 @@ mod tests {
         assert_eq!(columns.numbers(), Some(vec![1.0, 3.0, 5.0, 2.0, 4.0, 6.5]));
     }
 
+    /// `pickle.dumps([[np.array([200, -3], "<i2")]], protocol=2)` of numpy 2.4 in Python 3, memos left out: bytes are texts.
+    fn of_protocol_2(text: &str, encoding: &str) -> Vec<u8> {
+        let encoded = |out: &mut Vec<u8>, text: &str, encoding: &str| {
+            out.extend(b"c_codecs\nencode\n");
+            for text in [text, encoding] {
+                out.push(b'X');
+                out.extend((text.len() as u32).to_le_bytes());
+                out.extend(text.as_bytes());
+            }
+            out.extend(b"\x86R");
+        };
+        let mut out = b"\x80\x02]]cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85".to_vec();
+        encoded(&mut out, "b", "latin1");
+        out.extend(b"\x87R(K\x01K\x02\x85cnumpy\ndtype\nX\x02\x00\x00\x00i2\x89\x88\x87R");
+        out.extend(b"(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89");
+        encoded(&mut out, text, encoding);
+        out.extend(b"tbaa.");
+        out
+    }
+
+    #[test]
+    fn bytes_that_are_written_as_text_are_read_and_nothing_else_of_codecs() {
+        let bytes = of_protocol_2("\u{c8}\u{0}\u{fd}\u{ff}", "latin1");
+        let lists = lists_of_arrays(&bytes, Path::new("a.dat")).expect("Python's own way");
+        assert_eq!(lists[0][0].numbers(), Some(vec![200.0, -3.0]));
+        for (text, encoding) in [("\u{c8}\u{0}\u{fd}\u{100}", "latin1"), ("abcd", "zip"), ("abcd", "utf-8")] {
+            let bytes = of_protocol_2(text, encoding);
+            let failure = lists_of_arrays(&bytes, Path::new("a.dat")).expect_err("no bytes of an array");
+            assert!(failure.what.contains("in its pickle, bytes "), "{failure}");
+        }
+        // One text, encoded again and again.
+        let mut bytes = b"\x80\x02X\x40\x00\x00\x00".to_vec();
+        bytes.extend([b'a'; 64]);
+        bytes.extend(b"q\x00c_codecs\nencode\nq\x01X\x06\x00\x00\x00latin1q\x02");
+        (0..20).for_each(|_| bytes.extend(b"h\x01h\x00h\x02\x86R"));
+        let failure = lists_of_arrays(&bytes, Path::new("a.dat")).expect_err("it grows");
+        assert!(failure.what.contains("beyond what a pickle of numpy's arrays can need"), "{failure}");
+    }
+
     #[test]
     fn any_other_name_is_code() {
-        for name in [&b"cos\nsystem\n"[..], b"c_codecs\nencode\n", b"ctorch\nSize\n", b"cbuiltins\nlist\n"] {
+        for name in [&b"cos\nsystem\n"[..], b"c_codecs\ndecode\n", b"ctorch\nSize\n", b"cbuiltins\nlist\n"] {
             let bytes = pickled(&[name, b"0."].concat());
             let failure = lists_of_arrays(&bytes, Path::new("a.dat")).expect_err("it is not numpy's");
             assert!(failure.what.starts_with("holds code ("), "{failure}");

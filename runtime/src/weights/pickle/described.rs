@@ -96,6 +96,7 @@ impl<'a> Machine<'a> {
             Global::Array => self.begun(arguments),
             Global::ArrayOfBytes => self.of_bytes(arguments),
             Global::Numbers => self.numbers_of(arguments),
+            Global::BytesOfText => self.bytes_of_text(arguments),
             Global::ArrayClass | Global::Storage(_) | Global::Dtype(_) => {
                 Err(self.malformed("a call of what cannot be called"))
             }

@@ -29,6 +29,8 @@ pub(super) enum Global {
     Numbers,
     /// numpy's class of arrays.
     ArrayClass,
+    /// (text, "latin1") → bytes, a character each.
+    BytesOfText,
     /// Anything else. What is made of it does nothing.
     Unknown,
 }
@@ -74,7 +76,7 @@ pub(super) const GLOBALS: &[(&str, &str, Global)] = &[
     ("torch", "float8_e5m2", Global::Dtype(Dtype::Other("F8_E5M2", 8))),
 ];
 
-/// numpy's names, in all of its versions.
+/// numpy's names, in all of its versions, and what Python 3 writes bytes by in protocols that have none (0 to 2).
 pub(super) const NUMPY: &[(&str, &str, Global)] = &[
     ("numpy", "ndarray", Global::ArrayClass),
     ("numpy", "dtype", Global::Numbers),
@@ -82,6 +84,7 @@ pub(super) const NUMPY: &[(&str, &str, Global)] = &[
     ("numpy._core.multiarray", "_reconstruct", Global::Array),
     ("numpy.core.numeric", "_frombuffer", Global::ArrayOfBytes),
     ("numpy._core.numeric", "_frombuffer", Global::ArrayOfBytes),
+    ("_codecs", "encode", Global::BytesOfText),
 ];
 
 /// Names that run code in Python's hands. Nothing here would run it either way, and this list is not what keeps a reader

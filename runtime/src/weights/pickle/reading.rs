@@ -68,7 +68,7 @@ impl<'a> Machine<'a> {
             // Beside tensors they are what a trainer kept.
             Kind::Checkpoint => Value::Opaque,
             Kind::Arrays => {
-                self.blobs.push(blob);
+                self.blobs.push(blob.into());
                 Value::Bytes(self.blobs.len() - 1)
             }
         };
