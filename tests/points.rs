@@ -123,6 +123,14 @@ fn clouds_in_lists_are_learned_and_measured() {
         |run: &str| std::fs::read(place.path(run).join("checkpoints/last/model.safetensors")).expect("a checkpoint");
     assert!(of("runs/a-1") == of("runs/a-2"), "two runs with one seed");
 
+    // Two classes in each other's place turn all labels: no file has another size, and it is told.
+    let warned =
+        |place: &Place| String::from_utf8_lossy(&lmvc(place, &EVAL).stderr).contains("warning: the data are not those");
+    assert!(!warned(&place), "nothing has changed");
+    write(&place, "clouds/toy_shape_names.txt", "tall\nflat\n");
+    assert!(warned(&place));
+    write(&place, "clouds/toy_shape_names.txt", "flat\ntall\n");
+
     // Ten looks at each cloud, and still one number of each.
     let voted = spec(LISTS, "train.views = cloud_votes(count = 64, oversample = 80)");
     std::fs::write(place.path("a.lmv"), voted).expect("a spec");

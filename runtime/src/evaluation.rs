@@ -63,6 +63,10 @@ pub struct Measured {
     pub predictions: Vec<Prediction>,
 }
 
+/// What is said where a run is measured on what it was not made of.
+const OTHER_DATA: &str = "the data are not those that the run was made of: other files, sizes or classes, or classes in \
+    another order, by which labels would mean something else";
+
 impl Work for Evaluation<'_> {
     type Output = Result<Measured>;
 
@@ -72,6 +76,12 @@ impl Work for Evaluation<'_> {
         let opening = Opening { places: self.places, drawn: self.drawn, seed, threads: 0 };
         let task = tasks::open(self.experiment, &opening, self.observer)?;
         look(self.experiment, &*task, self.places)?;
+        // A file that is of no run says nothing of its data; without a recipe the training split is not looked at.
+        if self.experiment.train.is_some()
+            && lock::Lock::read(self.checkpoint.path).is_ok_and(|run| run.data != task.listing_hash())
+        {
+            self.observer.event(Event::Warning(OTHER_DATA.to_owned()));
+        }
         let checkpoint = Some(self.checkpoint);
         let loaded = parameters::load::<B>(&plan, &Seeds::new(seed), self.places, checkpoint, &device, self.observer)?;
         let network = Network::<B>::new(&plan, &[])?;
