@@ -46,7 +46,8 @@ fn index() -> Page {
     let mut text = format!("{MADE}# The library\n\n");
     text += "Everything that `stdlib/` declares, a page a module. What is in the prelude is seen by every file; the rest is \
              imported, as in `use motion.vectornet { vectornet }`. `lmvc explain NAME` prints the same in the terminal. \
-             What the words of the language itself mean is in [language.md](../language.md).\n\n";
+             What the words of the language itself mean is in [language.md](../language.md). `paper.md §n` is a \
+             section of our notes on the paper and its code, which are not part of the project.\n\n";
     text += "## Modules\n\n| module | |\n|---|---|\n";
     for module in modules().iter().filter(|module| module.path != PRELUDE) {
         let doc = match module.tree().doc.as_deref() {
