@@ -84,6 +84,21 @@ fn a_part_or_a_variant_is_measured_alone() {
 }
 
 #[test]
+fn a_step_in_f16_scales_its_loss_as_training_does() {
+    let place = Place::new(SPEC);
+    let notes = |precision: &str| -> Vec<String> {
+        let object = measured(&place, &["a.lmv", "--only", "train", "--precision", precision]);
+        serde_json::from_value(object["notes"].clone()).expect("texts")
+    };
+    // It begins at 65,536, and is halved where a gradient is not finite.
+    let [note] = &notes("f16")[..] else { panic!("one note") };
+    let scale = note.strip_prefix("the loss was multiplied by ").and_then(|rest| rest.split_once(','));
+    let scale: u32 = scale.and_then(|(scale, _)| scale.parse().ok()).expect("a scale");
+    assert!(scale.is_power_of_two() && (2..=65_536).contains(&scale), "{note}");
+    assert!(notes("bf16").is_empty(), "bf16 has the range of f32");
+}
+
+#[test]
 fn samples_are_those_that_were_made() {
     let place = Place::new(SPEC);
     let output = lmvc(&place, &["a.lmv", "--only", "data", "--json", "--repeats", "1", "--batch", "500"]);

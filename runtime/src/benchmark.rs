@@ -6,17 +6,16 @@
 mod machine;
 mod memory;
 mod samples;
+mod train;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::tensor::ops::FloatTensor;
-use burn_autodiff::Autodiff;
 use lmv_compiler::Experiment;
 use lmv_compiler::config::Config;
 use lmv_compiler::graph::Filling;
 use lmv_compiler::passes::Passes;
-use lmv_compiler::passes::count::step_flops;
 use lmv_compiler::plan::Plan;
 
 pub use self::machine::Machine;
@@ -24,19 +23,14 @@ use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
 use crate::examples::Examples;
-use crate::examples::placed::Destination;
 use crate::kernels::Kernels;
 use crate::layers::Pass;
-use crate::losses::{Losses, Use};
-use crate::network::{Network, TapedNetwork, values};
+use crate::network::{Network, values};
 use crate::parameters;
 use crate::places::Places;
 use crate::precision::Precision;
 use crate::tasks::{self, Opening, Task};
-use crate::training::recipe;
 use crate::training::seeds::Seeds;
-use crate::training::step::Step;
-use crate::training::update::{At, Trained, Update};
 
 /// Runs of a part before those that count: the first one asks for memory, and fills caches.
 pub const WARM_UP: usize = 2;
@@ -394,43 +388,6 @@ impl Benchmark<'_> {
                 }
             }
             Ok(())
-        })
-    }
-
-    fn train<B: Kernels>(&mut self, ready: &mut Ready<B>, device: &B::Device, found: &mut Found) -> Result<Option<()>> {
-        let Some(recipe) = &self.experiment.train else {
-            found.left_out.push((Part::Train, "the spec has no recipe to train by".to_owned()));
-            return Ok(Some(()));
-        };
-        let Ready { plan, tensors, examples } = ready;
-        let network = TapedNetwork::<B>::new(plan, &[])?;
-        let losses = Losses::<Autodiff<B>>::new(recipe::loss(&recipe.fields)?, &plan.outputs, Use::Training)?;
-        let update = Update::of(recipe)?;
-        let mut trained = Trained::<B>::all(plan, recipe, tensors, device);
-        let indices: Vec<usize> = trained.iter().map(|trained| trained.index).collect();
-        let seeds = Seeds::new(self.seed);
-        let flops = step_flops(plan) * examples.samples as f64;
-        let (precision, micro_batch, samples) = (self.precision, self.micro_batch, examples.samples);
-        let mut number = 0;
-        self.repeat(Part::Train, (Some(flops), Some(samples), None), found, |_| {
-            let mut pass = Pass::training(seeds.stream("drop_path", 0, number));
-            pass.precision = precision;
-            let norm = update.clip.is_some();
-            let step = Step { network: &network, losses: &losses, trained: &indices, scale: 1.0, norm, device };
-            let destination = Destination { ports: &plan.inputs, device, most: micro_batch };
-            let stepped = step.in_parts(tensors, destination.place(examples.clone())?, &mut pass)?;
-            if !stepped.loss.is_finite() {
-                return Err(Failure::new(format!("the loss is {} at step {}", stepped.loss, number + 1)));
-            }
-            for (buffer, value) in stepped.updates {
-                tensors[buffer.0] = value;
-            }
-            number += 1;
-            // A rate that leaves the model about where it is, however many steps are taken.
-            let lr = update.optimizer.lr.min(1e-6);
-            let at = At { lr: &|_| lr, step: number as u32, norm: stepped.norm, plan };
-            update.apply(tensors, &mut trained, stepped.gradients, at, device)?;
-            B::sync(device).map_err(|error| Failure::new(format!("the device failed: {error:?}")))
         })
     }
 }

@@ -134,7 +134,7 @@ impl Training<'_> {
         let store = self.folder.checkpoints();
         let mut metrics = self.folder.metrics()?;
         let mut state = fresh::<B>(&plan, recipe, loaded.tensors, &device);
-        state.scale = (self.precision == Precision::F16).then(LossScale::default);
+        state.scale = LossScale::of(self.precision);
         if self.resume {
             Lock::read(self.folder.path())?.unchanged(&lock, self.folder.path())?;
             let from = match store.exists(Slot::Last) {

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::precision::Precision;
+
 /// Torch's `GradScaler` with its defaults, as the reference trains with it (paper.md §3.3, "AMP"): halved whenever a gradient
 /// is not finite, when the step is left out, and doubled after so many steps in a row that were.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,11 @@ impl Default for LossScale {
 }
 
 impl LossScale {
+    /// What a run begins with whose matrix products are computed in this type: no scale but for `f16`.
+    pub fn of(precision: Precision) -> Option<Self> {
+        (precision == Precision::F16).then(Self::default)
+    }
+
     /// After a step whose gradients were all `finite`, or not.
     pub fn update(&mut self, finite: bool) {
         if !finite {
