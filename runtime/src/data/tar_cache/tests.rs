@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tempfile::TempDir;
 
@@ -32,12 +32,13 @@ fn tarred(path: &Path, images: usize, grey: u8) {
     changed(path, 3600);
 }
 
-/// Sets the time of the last change to so many seconds ago.
+/// When the first of these tests began: one time for all calls of [`changed`], however long a test takes.
+static BEGAN: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
+
+/// Sets the time of the last change to so many seconds before [`BEGAN`].
 fn changed(path: &Path, ago: u64) {
     let file = File::options().write(true).open(path).expect("a file");
-    // A whole second, so that two calls can give one time.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() / 600 * 600;
-    file.set_modified(UNIX_EPOCH + Duration::from_secs(now - ago)).expect("a time");
+    file.set_modified(*BEGAN - Duration::from_secs(ago)).expect("a time");
 }
 
 struct Place {
