@@ -165,12 +165,16 @@ fn a_model_of_lengths_that_vary_needs_no_recipe() {
     }
 }
 
-/// What `lmvc show` reckons is within 15 % of what a step was measured to take: a model whose streams are most of it, and
-/// one whose weights are.
+/// What `lmvc show` reckons is within 15 % of what a step was measured to take: a model whose streams are most of it, one
+/// whose weights are, one with next to nothing beside the process itself, and clouds of points with a block.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_memory_of_a_step_is_known_before_it_runs() {
-    let spec = "llm large = llama(dim = 1024, heads = 8, ffn = 2816, layers = 1)
+    let spec = "use data.points { modelnet10 }
+use points.point_bert { point_bert, head as cloud_head }
+use training.point_bert { point_bert_finetuning }
+llm large = llama(dim = 1024, heads = 8, ffn = 2816, layers = 1)
+llm small = llama(dim = 64, heads = 8, kv_heads = 4, ffn = 172, layers = 1)
 model = vit(image = 64, patch = 4, d = 96, depth = 4, heads = 2) >> head
 data  = shapes(image = 64, classes = 4, train = 64, val = 4)
 train = one_cycle
@@ -178,9 +182,21 @@ variant wide {
   model = vit(image = 64, patch = 16, d = 96, depth = 1, heads = 2)
        >> linear(96, 1024) >> random(trainable(large.layer[0])) >> linear(1024, 96) >> head
 }
+variant least { model = vit(image = 64, patch = 32, d = 16, depth = 1, heads = 2) >> head }
+variant clouds {
+  data  = modelnet10(count = 1024)
+  model = point_bert(groups = 32, size = 8, d = 96, depth = 4, heads = 3)
+       >> linear(96, 64) >> frozen(small.layer[0]) >> linear(64, 96) >> cloud_head
+  train = point_bert_finetuning(batch = 8)
+}
 ";
     let place = Place::new(spec);
-    for (variant, batch) in [(&[][..], "40"), (&["--variant", "wide"], "16")] {
+    for (variant, batch) in [
+        (&[][..], "40"),
+        (&["--variant", "wide"], "16"),
+        (&["--variant", "least"], "1"),
+        (&["--variant", "clouds"], "8"),
+    ] {
         let arguments = [&["a.lmv", "--only", "train", "--json", "--repeats", "1", "--batch", batch], variant].concat();
         let output = lmvc(&place, &arguments);
         let object: Value = serde_json::from_slice(&output.stdout).expect("one object");
