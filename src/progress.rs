@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use lmv_runtime::events::{Event, Observer};
+use lmv_runtime::events::{Event, LeftOut, Observer};
 use lmv_runtime::metrics::Score;
 
 use crate::context::{Context, Message, MessageFormat, Paint};
@@ -197,13 +197,19 @@ impl Observer for Progress {
                     MessageFormat::Human => self.line(message.render(self.context.stderr_color).trim_end()),
                 }
             }
-            Event::Started { epochs, steps_per_epoch, at } => {
+            Event::Started { epochs, steps_per_epoch, left_out, at } => {
                 (self.epochs, self.steps_per_epoch) = (epochs, steps_per_epoch);
                 self.began = (Instant::now(), at.0 as f64 + at.1 as f64 / steps_per_epoch.max(1) as f64);
                 self.context.event(
                     "started",
-                    json!({ "epochs": epochs, "steps_per_epoch": steps_per_epoch, "epoch": at.0 + 1, "step": at.1 }),
+                    json!({
+                        "epochs": epochs, "steps_per_epoch": steps_per_epoch, "epoch": at.0 + 1, "step": at.1,
+                        "left_out": left_out.count,
+                    }),
                 );
+                if left_out.count > 0 {
+                    self.line(&without_the_last_batch(left_out));
+                }
                 if at.0 >= epochs {
                     self.line("this run has done all its epochs; it is measured once more");
                 } else if at != (0, 0) {
@@ -239,6 +245,14 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// What an epoch leaves out, and why.
+fn without_the_last_batch(left_out: LeftOut) -> String {
+    let LeftOut { count, of, batch, noun } = left_out;
+    format!(
+        "{count} of the {of} {noun} of an epoch are left out, others in each: the last batch would have {count} of {batch}"
+    )
 }
 
 /// Metrics as a JSON object.
@@ -281,7 +295,8 @@ mod tests {
         context.stderr_is_terminal = false;
         let paper = Paper::default();
         let mut progress = Progress::to(&context, Box::new(paper.clone()));
-        progress.event(Event::Started { epochs: 2, steps_per_epoch: 3, at: (1, 1) });
+        let left_out = LeftOut { count: 6, of: 30, batch: 8, noun: "images" };
+        progress.event(Event::Started { epochs: 2, steps_per_epoch: 3, left_out, at: (1, 1) });
         for step in 2..=3 {
             progress.event(Event::Step { epoch: 1, step, loss: 2.0, lr: 1e-3, samples: 8 });
         }
@@ -296,6 +311,7 @@ mod tests {
             replaced: 1,
         });
         insta::assert_snapshot!(String::from_utf8_lossy(&paper.0.borrow()), @"
+        6 of the 30 images of an epoch are left out, others in each: the last batch would have 6 of 8
         going on from epoch 2, step 1
         warning: one image is damaged
         epoch 2/2  loss 2.0000  top1 45.20 %  best  3 damaged left out  1 damaged replaced in training

@@ -375,7 +375,7 @@ fn damaged_pictures_are_named_and_the_run_goes_on() {
     image::GrayImage::from_pixel(9, 30, image::Luma([99])).save(place.path("mine/val/class1/grey.jpg")).expect("grey");
     let said = place.succeeds(&["train", "a.lmv", "--path", "mine=mine"]);
     assert!(said.contains("notes.jpg") && said.contains("cut.jpg"), "{said}");
-    assert!(!said.contains("grey.jpg") && !said.contains("left out"), "{said}");
+    assert!(!said.contains("grey.jpg") && !said.contains("damaged left out"), "{said}");
     assert!(said.contains("2 damaged replaced in training"), "{said}");
     let epoch = &metrics(&place.path("runs/a-1"), "epoch")[0];
     assert_eq!(epoch["train_replaced"], 2);
@@ -610,7 +610,7 @@ fn programs_get_an_object_for_what_happens() {
         said.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
     let events: Vec<_> = objects.iter().map(|object| object["event"].as_str().expect("its name")).collect();
     assert_eq!(events, ["run", "started", "epoch", "epoch", "epoch", "done"]);
-    assert_eq!(objects[0]["folder"], "runs/a-1");
+    assert_eq!((&objects[0]["folder"], &objects[1]["left_out"]), (&"runs/a-1".into(), &0.into()));
     let written = metrics(&place.path("runs/a-1"), "epoch");
     for (object, line) in objects[2..5].iter().zip(&written) {
         assert_eq!((&object["epoch"], &object["train_loss"]), (&line["epoch"], &line["train_loss"]));

@@ -15,6 +15,8 @@ pub enum Event {
         epochs: u64,
         /// Steps in an epoch.
         steps_per_epoch: u64,
+        /// What an epoch leaves out.
+        left_out: LeftOut,
         /// Where this run takes up: epoch and step in it.
         at: (u64, u64),
     },
@@ -71,6 +73,19 @@ pub enum Event {
         /// Training samples that could not be read since the run began or went on, for which others stood in.
         replaced: usize,
     },
+}
+
+/// Samples at the end of an epoch's order that no batch holds: the last batch would be too small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many.
+    pub count: usize,
+    /// Of so many samples in an epoch.
+    pub of: usize,
+    /// Samples that a batch has.
+    pub batch: usize,
+    /// What they are called, in the plural: `images`.
+    pub noun: &'static str,
 }
 
 /// Whoever watches a run.

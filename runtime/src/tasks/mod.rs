@@ -13,7 +13,7 @@ use lmv_compiler::config::Call;
 
 use crate::data::{Damage, Normalize, Pixels};
 use crate::error::{Failure, Result};
-use crate::events::Observer;
+use crate::events::{LeftOut, Observer};
 use crate::examples::Examples;
 use crate::metrics::corruptions::Folder;
 use crate::places::Places;
@@ -23,8 +23,24 @@ pub type Batches<'a> = Box<dyn Iterator<Item = Result<Examples>> + Send + 'a>;
 
 /// A task with its data opened.
 pub trait Task: Sync {
-    /// Training batches in an epoch.
-    fn steps_per_epoch(&self) -> u64;
+    /// The samples that an epoch of training goes through in its order, those of a last batch that is too small among them.
+    fn training_len(&self) -> usize;
+    /// Samples in a batch of training.
+    fn batch(&self) -> usize;
+    /// Training batches in an epoch. A last batch of fewer samples is left out, as the references do (`drop_last`); a set
+    /// that is smaller than one batch is one small batch rather than nothing.
+    fn steps_per_epoch(&self) -> u64 {
+        match self.training_len() {
+            0 => 0,
+            samples => (samples / self.batch()).max(1) as u64,
+        }
+    }
+    /// What an epoch of training leaves out.
+    fn left_out(&self) -> LeftOut {
+        let (of, batch) = (self.training_len(), self.batch());
+        let count = if of < batch { 0 } else { of % batch };
+        LeftOut { count, of, batch, noun: self.labelled().map_or("samples", Labelled::noun) }
+    }
     /// The batches of an epoch, after the first `skip`.
     fn training(&self, epoch: u64, skip: u64) -> Result<Batches<'_>>;
     /// The samples to evaluate, in order; those that cannot be read are left out.

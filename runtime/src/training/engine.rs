@@ -248,6 +248,7 @@ impl<B: Kernels> Run<'_, B> {
         self.observer.event(Event::Started {
             epochs: self.epochs,
             steps_per_epoch: self.steps_per_epoch,
+            left_out: self.task.left_out(),
             at: (state.epoch, state.step_in_epoch),
         });
         let mut last = Measured::default();

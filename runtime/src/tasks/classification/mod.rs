@@ -185,9 +185,12 @@ fn examples(image: Batch, label: Batch) -> Examples {
 }
 
 impl Task for Classification {
-    fn steps_per_epoch(&self) -> u64 {
-        // A last batch of fewer samples is left out of training, as the reference does (drop_last).
-        self.train.as_ref().map_or(0, |set| (self.order(set, 0).len() / self.batch).max(1) as u64)
+    fn training_len(&self) -> usize {
+        self.train.as_ref().map_or(0, |set| self.order(set, 0).len())
+    }
+
+    fn batch(&self) -> usize {
+        self.batch
     }
 
     fn training(&self, epoch: u64, skip: u64) -> Result<Batches<'_>> {

@@ -146,8 +146,12 @@ impl Language {
 }
 
 impl Task for Language {
-    fn steps_per_epoch(&self) -> u64 {
-        self.train.as_ref().map_or(0, |texts| (self.order(texts, 0).len() / self.batch).max(1) as u64)
+    fn training_len(&self) -> usize {
+        self.train.as_ref().map_or(0, |texts| self.order(texts, 0).len())
+    }
+
+    fn batch(&self) -> usize {
+        self.batch
     }
 
     fn training(&self, epoch: u64, skip: u64) -> Result<Batches<'_>> {

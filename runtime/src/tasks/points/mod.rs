@@ -200,9 +200,12 @@ fn input_points(graph: &Graph) -> Result<usize> {
 }
 
 impl Task for PointClouds {
-    fn steps_per_epoch(&self) -> u64 {
-        // A last batch of fewer clouds is left out of training, as in the reference.
-        self.train.as_ref().map_or(0, |set| (set.len() / self.batch).max(1) as u64)
+    fn training_len(&self) -> usize {
+        self.train.as_ref().map_or(0, |set| set.len())
+    }
+
+    fn batch(&self) -> usize {
+        self.batch
     }
 
     fn training(&self, epoch: u64, skip: u64) -> Result<Batches<'_>> {
