@@ -206,23 +206,18 @@ pub fn drawn(runs: &Path) -> PathBuf {
 pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> Result<bool, Failure> {
     let (device, remark) = device::settle(job.device)?;
     remark.into_iter().for_each(|text| observer.event(Event::Note(text)));
-    let (folder, lock, runs) = match &job.target {
+    match &job.target {
         Target::New { root, name } => {
             // A place that is missing is told before there is a folder that says a run began.
             let places = places_of(job)?;
             room::check(&job.spec.experiment, device, job.micro_batch, observer)?;
             let folder = RunFolder::create(root, name)?;
-            let files = job.spec.compiled.folder();
-            if files.len() > 1 {
-                let imports = folder.path().join("imports");
-                std::fs::create_dir(&imports)
-                    .map_err(|error| Failure::at(&imports, format!("this folder cannot be made: {error}")))?;
+            let run = Run { job, device, folder: &folder, lock: new_lock(job, device), runs: root };
+            let done = write_spec(job, &folder, &places).and_then(|()| run.train(context, observer));
+            if done.is_err() {
+                folder.discard_unused();
             }
-            for (path, text) in files {
-                write_atomic(folder.path().join(path), |out| out.write_all(text.as_bytes()))?;
-            }
-            write_atomic(folder.path().join(config::NAME), |out| out.write_all(places.as_bytes()))?;
-            (folder, new_lock(job, device), (*root).to_path_buf())
+            done
         }
         Target::Resume(run) => {
             let folder = RunFolder::resume(run)?;
@@ -237,65 +232,102 @@ pub fn train(job: &Job<'_>, context: &Context, observer: &mut dyn Observer) -> R
                 precision: job.precision.or(then.precision),
                 ..new_lock(job, device)
             };
-            let runs = folder.path().parent().map_or_else(|| PathBuf::from(RUNS), Path::to_path_buf);
-            (folder, lock, runs)
+            let runs = folder.path().parent().unwrap_or(Path::new(RUNS));
+            Run { job, device, folder: &folder, lock, runs }.train(context, observer)
         }
-    };
-    let run = folder.path().display().to_string();
-    context.event("run", json!({ "folder": run }));
-    let stop = interruption();
-    let (micro_batch, recipe) = (lock.micro_batch, job.spec.experiment.train.as_ref());
-    let training = Training {
-        precision: device::precision(device, lock.precision, recipe.is_some_and(|recipe| recipe::amp(&recipe.fields))),
-        micro_batch,
-        experiment: &job.spec.experiment,
-        passes: device::passes(device),
-        places: job.places,
-        folder: &folder,
-        lock,
-        resume: matches!(job.target, Target::Resume(_)),
-        drawn: drawn(&runs),
-        threads: 0,
-        observer,
-        stop: &|| stop.load(Ordering::Relaxed),
-    };
-    match device::run(device, training)? {
-        Outcome::Done { whole, metrics, best } => {
-            let found = best.map(|(value, epoch)| json!({ "value": value, "epoch": epoch + 1 }));
-            context
-                .event("done", json!({ "whole": whole, "folder": run, "metrics": by_name(&metrics), "best": found }));
-            let measured = metrics.iter().map(in_words).collect::<Vec<_>>().join(", ");
-            if !whole {
-                context.remark(&format!("\nstopped as asked: {measured}\nthe run is in {run}"));
-                context.remark(&format!("go on by `lmvc train --resume {run}`"));
-                return Ok(true);
-            }
-            // The run is what counts: a page that cannot be written is no reason to fail.
-            let page = report::write(folder.path());
-            if let Err(failure) = &page {
-                context.tell(&Message::from(failure).into_warning());
-            }
-            context.remark(&format!("\ndone: {measured}"));
-            // What decides is the first of those that are measured after each epoch.
-            let first = metrics.iter().find(|score| score.samples.is_none());
-            if let (Some((best, epoch)), Some(Score { name, reading, .. })) = (best, first) {
-                context.remark(&format!("best {name}: {} after epoch {}", reading.show(best), epoch + 1));
-            }
-            context.remark(&format!("the run is in {run}"));
-            if page.is_ok() {
-                context.remark(&format!("a page of it is {run}/report.html"));
-            }
-            context.remark(&format!(
+    }
+}
+
+/// Writes what a run's folder keeps of the spec.
+fn write_spec(job: &Job<'_>, folder: &RunFolder, places: &str) -> Result<(), Failure> {
+    let files = job.spec.compiled.folder();
+    if files.len() > 1 {
+        let imports = folder.path().join("imports");
+        std::fs::create_dir(&imports)
+            .map_err(|error| Failure::at(&imports, format!("this folder cannot be made: {error}")))?;
+    }
+    for (path, text) in files {
+        write_atomic(folder.path().join(path), |out| out.write_all(text.as_bytes()))?;
+    }
+    write_atomic(folder.path().join(config::NAME), |out| out.write_all(places.as_bytes()))
+}
+
+/// A run with its folder.
+struct Run<'a> {
+    job: &'a Job<'a>,
+    device: DeviceChoice,
+    folder: &'a RunFolder,
+    lock: Lock,
+    /// Where runs are kept.
+    runs: &'a Path,
+}
+
+impl Run<'_> {
+    /// Trains, and tells what came of it; false if the user ended it.
+    fn train(self, context: &Context, observer: &mut dyn Observer) -> Result<bool, Failure> {
+        let Run { job, device, folder, lock, runs } = self;
+        let run = folder.path().display().to_string();
+        context.event("run", json!({ "folder": run }));
+        let stop = interruption();
+        let (micro_batch, recipe) = (lock.micro_batch, job.spec.experiment.train.as_ref());
+        let training = Training {
+            precision: device::precision(
+                device,
+                lock.precision,
+                recipe.is_some_and(|recipe| recipe::amp(&recipe.fields)),
+            ),
+            micro_batch,
+            experiment: &job.spec.experiment,
+            passes: device::passes(device),
+            places: job.places,
+            folder,
+            lock,
+            resume: matches!(job.target, Target::Resume(_)),
+            drawn: drawn(runs),
+            threads: 0,
+            observer,
+            stop: &|| stop.load(Ordering::Relaxed),
+        };
+        match device::run(device, training)? {
+            Outcome::Done { whole, metrics, best } => {
+                let found = best.map(|(value, epoch)| json!({ "value": value, "epoch": epoch + 1 }));
+                context.event(
+                    "done",
+                    json!({ "whole": whole, "folder": run, "metrics": by_name(&metrics), "best": found }),
+                );
+                let measured = metrics.iter().map(in_words).collect::<Vec<_>>().join(", ");
+                if !whole {
+                    context.remark(&format!("\nstopped as asked: {measured}\nthe run is in {run}"));
+                    context.remark(&format!("go on by `lmvc train --resume {run}`"));
+                    return Ok(true);
+                }
+                // The run is what counts: a page that cannot be written is no reason to fail.
+                let page = report::write(folder.path());
+                if let Err(failure) = &page {
+                    context.tell(&Message::from(failure).into_warning());
+                }
+                context.remark(&format!("\ndone: {measured}"));
+                // What decides is the first of those that are measured after each epoch.
+                let first = metrics.iter().find(|score| score.samples.is_none());
+                if let (Some((best, epoch)), Some(Score { name, reading, .. })) = (best, first) {
+                    context.remark(&format!("best {name}: {} after epoch {}", reading.show(best), epoch + 1));
+                }
+                context.remark(&format!("the run is in {run}"));
+                if page.is_ok() {
+                    context.remark(&format!("a page of it is {run}/report.html"));
+                }
+                context.remark(&format!(
                 "next: `lmvc show {}{}` draws the model, `lmvc eval {run}/spec.lmv --checkpoint {run}` measures it again",
                 job.spec.path.display(),
                 job.spec.variant.variant.iter().map(|name| format!(" --variant {name}")).collect::<String>()
             ));
-            Ok(true)
-        }
-        Outcome::Interrupted => {
-            context.event("interrupted", json!({ "folder": run }));
-            context.remark(&format!("\ninterrupted; go on by `lmvc train --resume {run}`"));
-            Ok(false)
+                Ok(true)
+            }
+            Outcome::Interrupted => {
+                context.event("interrupted", json!({ "folder": run }));
+                context.remark(&format!("\ninterrupted; go on by `lmvc train --resume {run}`"));
+                Ok(false)
+            }
         }
     }
 }

@@ -362,6 +362,39 @@ fn a_folder_of_one_class_or_another_number_is_told() {
     place.fails(&["train", "a.lmv", "--path", "mine=one"], &["one", "class"]);
     pictures(&place.path("three"), 3);
     place.fails(&["train", "a.lmv", "--path", "mine=three"], &["3 classes", "the spec says 2", "classes = 3"]);
+    assert!(!place.path("runs").exists(), "nothing is left of a run that never took a step");
+}
+
+#[test]
+fn a_run_that_ends_before_its_first_step_leaves_no_folder_and_one_that_was_there_stays() {
+    let place = Place::new(&on_folder(2));
+    pictures(&place.path("mine"), 2);
+    place.succeeds(&["train", "a.lmv", "--path", "mine=mine", "--steps", "1"]);
+    pictures(&place.path("three"), 3);
+    place.fails(&["train", "a.lmv", "--path", "mine=three"], &["3 classes"]);
+    let runs: Vec<_> =
+        std::fs::read_dir(place.path("runs")).expect("runs").flatten().map(|run| run.file_name()).collect();
+    assert_eq!(runs, ["a-1"]);
+    // Nor does going on with one that fails take it away.
+    let before = contents(&place.path("runs/a-1"));
+    place.fails(&["train", "--resume", "runs/a-1", "--path", "mine=three"], &["3 classes"]);
+    assert!(contents(&place.path("runs/a-1")) == before, "as it was");
+}
+
+#[test]
+fn a_last_batch_that_is_too_small_is_told_of() {
+    let place = Place::new(SPEC);
+    let said = place.succeeds(&["train", "a.lmv", "--batch", "40", "--epochs", "2", "--steps", "1"]);
+    let line = "32 of the 192 images of an epoch are left out, others in each: the last batch would have 32 of 40\n";
+    assert!(said.contains(line), "{said}");
+    let steps = place.succeeds(&["train", "--resume", "runs/a-1"]);
+    assert!(steps.contains(line), "{steps}");
+    assert_eq!(metrics(&place.path("runs/a-1"), "step").len(), 2 * (192 / 40));
+    // A set that is smaller than a batch is one batch, and whole.
+    let said = place.succeeds(&["train", "a.lmv", "--batch", "200", "--epochs", "2", "--steps", "1"]);
+    assert!(!said.contains("left out"), "{said}");
+    let said = place.succeeds(&["train", "a.lmv", "--batch", "48", "--epochs", "2", "--steps", "1"]);
+    assert!(!said.contains("left out"), "{said}");
 }
 
 #[test]

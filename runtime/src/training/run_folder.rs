@@ -12,6 +12,9 @@ use crate::training::metrics::Metrics;
 /// Held by the process that trains in the folder. The system lets go of it when the process ends, however it ends.
 const LOCK: &str = ".lock";
 
+/// What a run can go on from.
+const CHECKPOINTS: &str = "checkpoints";
+
 /// Longest name of a run, in bytes; file systems take 255 with the number behind it.
 const LONGEST_NAME: usize = 200;
 
@@ -19,6 +22,8 @@ const LONGEST_NAME: usize = 200;
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Itself and the folders above it that were made for it, the innermost first; none of a run that was there before.
+    made: Vec<PathBuf>,
     /// Locked while this lives; none for a folder that is only read, or on a file system without locks.
     _lock: Option<File>,
 }
@@ -31,6 +36,8 @@ impl RunFolder {
     /// A name that is no file name, and what the disk reports.
     pub fn create(root: &Path, name: &str) -> Result<Self> {
         check_name(name)?;
+        let above = root.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+        let above: Vec<PathBuf> = above.map(Path::to_path_buf).collect();
         fs::create_dir_all(root).map_err(|error| folder_failure(root, &error))?;
         let path = (1_u64..)
             .map(|number| root.join(format!("{name}-{number}")))
@@ -42,7 +49,26 @@ impl RunFolder {
             .ok_or_else(|| Failure::at(root, format!("every number for a run named `{name}` is taken")))??;
         sync_folder(root).map_err(|error| folder_failure(root, &error))?;
         let lock = lock(&path)?;
-        Ok(Self { path, _lock: lock })
+        let made = std::iter::once(path.clone()).chain(above).collect();
+        Ok(Self { path, made, _lock: lock })
+    }
+
+    /// Takes the folder away again if it was made by [`create`](Self::create) and holds nothing of a run that is worth
+    /// keeping: no step was taken, and nothing measured. Folders above it that were made for it go where nothing else has
+    /// come into them. What cannot be removed stays.
+    pub fn discard_unused(self) {
+        let steps = fs::metadata(self.metrics_path()).is_ok_and(|metrics| metrics.len() > 0);
+        let Self { path, made, _lock: lock } = self;
+        let Some((run, above)) = made.split_first() else { return };
+        if steps || path.join(CHECKPOINTS).exists() {
+            return;
+        }
+        // Some systems remove no file that is open.
+        drop(lock);
+        if fs::remove_dir_all(run).is_ok() {
+            // Up to the first that holds something else.
+            let _ = above.iter().try_for_each(fs::remove_dir);
+        }
     }
 
     /// The run at `path`, to be read: nothing is changed, and another process may be training in it.
@@ -50,7 +76,7 @@ impl RunFolder {
     /// # Errors
     /// No such folder.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self { path: existing(path.as_ref())?, _lock: None })
+        Ok(Self { path: existing(path.as_ref())?, made: Vec::new(), _lock: None })
     }
 
     /// The run at `path`, to be trained further.
@@ -60,7 +86,7 @@ impl RunFolder {
     pub fn resume(path: impl AsRef<Path>) -> Result<Self> {
         let path = existing(path.as_ref())?;
         let lock = lock(&path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, made: Vec::new(), _lock: lock })
     }
 
     /// Where it is.
@@ -84,7 +110,7 @@ impl RunFolder {
 
     /// Its checkpoints.
     pub fn checkpoints(&self) -> CheckpointStore {
-        CheckpointStore::new(self.path.join("checkpoints"))
+        CheckpointStore::new(self.path.join(CHECKPOINTS))
     }
 }
 
@@ -201,6 +227,33 @@ mod tests {
             assert!(failure.what.ends_with(wrong), "{failure}");
         }
         assert_eq!(fs::read_dir(root.path()).expect("readable").count(), 0);
+    }
+
+    #[test]
+    fn a_folder_in_which_nothing_came_to_be_is_taken_away() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let runs = root.path().join("deep/runs");
+        let create = || RunFolder::create(&runs, "vit").expect("a writable folder");
+        let write = |run: &RunFolder| fs::write(run.path().join("spec.lmv"), "model = vit").expect("writable");
+        let run = create();
+        write(&run);
+        drop(run.metrics().expect("writable"));
+        run.discard_unused();
+        assert!(!root.path().join("deep").exists() && root.path().exists(), "with the folders that were made for it");
+
+        // What came between stays, and so does a run with a step, one with a checkpoint, and one that was there.
+        let (stepped, saved) = (create(), create());
+        stepped.metrics().and_then(|mut m| m.append(1, &serde_json::json!({ "loss": 2.0 }))).expect("writable");
+        fs::create_dir(saved.path().join(CHECKPOINTS)).expect("writable");
+        let (first, second) = (stepped.path().to_path_buf(), saved.path().to_path_buf());
+        stepped.discard_unused();
+        saved.discard_unused();
+        assert!(first.exists() && second.exists());
+        let third = create();
+        let path = third.path().to_path_buf();
+        drop(third);
+        RunFolder::resume(&path).expect("it is there").discard_unused();
+        assert!(path.exists());
     }
 
     #[test]
