@@ -65,6 +65,15 @@ fn every_variant_is_trained_with_every_seed_once() {
     };
     assert_eq!(wide["metrics"]["top1"]["mean"].as_f64(), Some((of(0) + of(1)) / 2.0));
     assert_eq!(wide["metrics"]["top1"]["max"].as_f64(), Some(of(0).max(of(1))));
+    // A report is of one run, and the folder of all of them is none.
+    let mut report = Command::cargo_bin("lmvc").expect("the binary of this package");
+    let output = report.current_dir(place.folder.path()).args(["report", "runs/a-ablation"]).output().expect("starts");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    for said in
+        ["a folder with 4 runs in it", "runs/a-ablation/ablation.md", "give a run: runs/a-ablation/wide-seed0-1"]
+    {
+        assert!(output.status.code() == Some(3) && message.contains(said), "`{said}` in: {message}");
+    }
     // Nothing is trained again, and another seed is added to what is there.
     let (again, told) = place.ablate(&["--variants", "without,wide", "--seeds", "0,1"], 0);
     assert_eq!(again, said);

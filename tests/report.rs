@@ -54,5 +54,8 @@ fn a_page_holds_all_that_it_shows() {
     assert_eq!(std::fs::read_to_string(place.path("again.html")).expect("a page"), page);
     let none = lmvc(&place, &["report", "runs"]);
     assert_eq!(none.status.code(), Some(3));
+    let told = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(told.contains("this is a folder with a run in it") && told.contains("give a run: runs/a-1\n"), "{told}");
+    let none = lmvc(&place, &["report", "."]);
     assert!(String::from_utf8_lossy(&none.stderr).contains("is this the folder of a run?"));
 }

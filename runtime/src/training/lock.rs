@@ -57,9 +57,10 @@ impl Lock {
     /// No such file, or one that is no lock.
     pub fn read(run: &Path) -> Result<Self> {
         let path = run.join(NAME);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            Failure::at(&path, format!("cannot be read: {error}"))
-                .help("is this the folder of a run? it holds spec.lmv, lmv.lock and checkpoints/")
+        let text = std::fs::read_to_string(&path).map_err(|error| match runs_in(run).as_slice() {
+            [] => Failure::at(&path, format!("cannot be read: {error}"))
+                .help("is this the folder of a run? it holds spec.lmv, lmv.lock and checkpoints/"),
+            runs => folder_of_runs(run, runs),
         })?;
         serde_json::from_str(&text).map_err(|error| Failure::at(&path, format!("is no lock file: {error}")))
     }
@@ -104,6 +105,31 @@ impl Lock {
         }
         Err(failure.help("put back what changed, or begin a new run"))
     }
+}
+
+/// The names of the runs in a folder, sorted.
+fn runs_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let runs = entries.filter(|entry| entry.path().join(NAME).is_file());
+    let mut names: Vec<String> = runs.map(|run| run.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// What to say of a folder that holds runs where one of them is wanted: `runs`, or that of an ablation.
+fn folder_of_runs(folder: &Path, runs: &[String]) -> Failure {
+    let what = match runs.len() {
+        1 => "this is a folder with a run in it, and no run itself".to_owned(),
+        count => format!("this is a folder with {count} runs in it, and no run itself"),
+    };
+    let table = folder.join("ablation.md");
+    let failure = match table.is_file() {
+        true => Failure::at(folder, what).note(format!("what its ablation came to is in {}", table.display())),
+        false => Failure::at(folder, what),
+    };
+    let shown: Vec<String> = runs.iter().take(3).map(|run| folder.join(run).display().to_string()).collect();
+    let more = if runs.len() > 3 { format!(" or one of {} more", runs.len() - 3) } else { String::new() };
+    failure.help(format!("give a run: {}{more}", shown.join(", ")))
 }
 
 /// The seed of the run that a checkpoint comes from: what starts at random starts by it, a random block that is frozen and
