@@ -15,6 +15,6 @@ pub struct Args {
 /// Prints the script.
 pub fn run(args: &Args, context: &Context) -> Exit {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::command_line(), "lmvc", &mut script);
+    clap_complete::generate(args.shell, &mut crate::command_line::command(), "lmvc", &mut script);
     context.print(&String::from_utf8_lossy(&script)).into()
 }

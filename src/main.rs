@@ -9,6 +9,7 @@ mod ablate;
 mod bench;
 mod build;
 mod check;
+mod command_line;
 mod completions;
 mod config;
 mod context;
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
 fn run() -> Exit {
     memory::keep_large_buffers();
     cut_short::tell();
-    let cli = match Cli::try_parse() {
+    let cli = match command_line::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(answer) => {
             // Help and version are answers, too. Nobody is there to be told of a terminal that is gone.
@@ -118,18 +119,5 @@ fn run() -> Exit {
         Command::Explain(args) => explain::run(args, &context),
         Command::New(args) => new::run(args, &context),
         Command::Completions(args) => completions::run(args, &context),
-    }
-}
-
-/// The command line as clap knows it, for completions.
-fn command_line() -> clap::Command {
-    <Cli as clap::CommandFactory>::command()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_command_line_is_sound() {
-        super::command_line().debug_assert();
     }
 }

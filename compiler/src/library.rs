@@ -248,6 +248,16 @@ fn declared_as(kind: &str) -> Vec<(String, &'static Item)> {
     names
 }
 
+/// The names of the parameters that the library's recipes have (`recipe`), or its datasets (`dataset`).
+pub fn parameter_names(sort: &str) -> BTreeSet<&'static str> {
+    let params = modules().iter().flat_map(Module::named).flat_map(|(_, item)| match &item.kind {
+        ItemKind::Recipe { params, .. } if sort == "recipe" => params.as_slice(),
+        ItemKind::Extern { kind, params, .. } | ItemKind::Define { kind, params, .. } if kind.text == sort => params,
+        _ => &[],
+    });
+    params.map(|param| param.name.text.as_str()).collect()
+}
+
 /// The modules that define a name which others may import.
 pub(crate) fn modules_with(name: &str) -> Vec<&'static str> {
     let with = modules().iter().filter(|module| module.public().any(|(known, _)| known.text == name));
