@@ -90,12 +90,11 @@ impl Elaborator<'_> {
                     slot
                 }
             };
-            let kind = match slot.and_then(|slot| params[slot].default.as_ref()).map(|default| &default.kind) {
-                Some(ExprKind::Int(_) | ExprKind::Float(_)) => Kind::Number,
-                Some(ExprKind::Str(_)) => Kind::Text,
-                _ => Kind::Argument,
+            let wanted = match slot {
+                Some(slot) => wanted_of(definition.sort(), params[slot].default.as_ref()),
+                None => (definition.sort() == "layer").then_some(Kind::Argument),
             };
-            if definition.sort() == "layer" || kind == Kind::Text {
+            if let Some(kind) = wanted {
                 self.want(kind, &arg.value, file);
             }
             let value = self.eval(&arg.value, place);
@@ -424,6 +423,19 @@ pub(super) fn names(bound: &[Bound]) -> Vec<(String, Value)> {
 
 /// A layer that is handed to another as an argument keeps the place where it was written in parameter paths.
 fn in_scope(value: Value, place: &Place) -> Value {
+/// What an argument is wanted to be, as far as the default tells of the parameter, and the sort of what is configured.
+fn wanted_of(sort: &str, default: Option<&Expr>) -> Option<Kind> {
+    let path = |callee: &Expr| matches!(&callee.kind, ExprKind::Name(name) if name == "path");
+    match (default.map(|default| &default.kind), sort) {
+        (Some(ExprKind::Str(_)), _) => Some(Kind::Text),
+        (Some(ExprKind::Call(callee, _)), _) if path(callee) => Some(Kind::Path),
+        (Some(ExprKind::Int(_) | ExprKind::Float(_)), "layer") => Some(Kind::Number),
+        (_, "layer") => Some(Kind::Argument),
+        (None, _) => Some(Kind::Anything),
+        (Some(_), _) => None,
+    }
+}
+
     match value {
         Value::Layer(layer) if layer.scope.is_none() => {
             Value::Layer(Rc::new(Layer { scope: Some(place.scope.clone()), ..(*layer).clone() }))

@@ -330,8 +330,15 @@ impl Elaborator<'_> {
                     .help(format!("import the one that is meant: `{}`", line(first))),
             });
         }
-        if self.wanted_at(at) == Some(Kind::Text) {
-            return self.report(diagnostic.replace("a text stands in quotes", at, format!("\"{name}\"")));
+        match self.wanted_at(at) {
+            Some(Kind::Text) => {
+                return self.report(diagnostic.replace("a text stands in quotes", at, format!("\"{name}\"")));
+            }
+            Some(Kind::Path) => {
+                let message = "paths go by a name in quotes";
+                return self.report(diagnostic.replace(message, at, format!("path(\"{name}\")")));
+            }
+            _ => {}
         }
         if let Some(help) = word_of_python(name) {
             return self.report(diagnostic.help(help));
@@ -347,6 +354,10 @@ impl Elaborator<'_> {
             Some(kind) => diagnostic.help(kind.where_to_find()),
             None => diagnostic,
         }))
+            Some(Kind::Anything) => {
+                let message = "a text stands in quotes, and a value of your own has its name by `let NAME = …`";
+                diagnostic.replace(message, at, format!("\"{name}\""))
+            }
     }
 
     /// Where the first line of a file can be put.

@@ -22,6 +22,10 @@ pub(crate) enum Kind {
     Number,
     /// A text in quotes.
     Text,
+    /// The name of a place: `path("imagenet")`.
+    Path,
+    /// What an argument can be of which nothing is said, not even by a default: a text, a number, a part of the library.
+    Anything,
     /// What an argument can be that says nothing of itself.
     Argument,
 }
@@ -57,8 +61,8 @@ impl Kind {
                 format!("the library has `{}`{more}", shown.join("`, `"))
             }
             Kind::Number => "a number of your own has its name by `let NAME = …`, or is a parameter".to_owned(),
-            Kind::Text => "a text stands in quotes".to_owned(),
-            Kind::Argument => "a value of your own has its name by `let NAME = …`".to_owned(),
+            Kind::Text | Kind::Path => "a text stands in quotes".to_owned(),
+            Kind::Anything | Kind::Argument => "a value of your own has its name by `let NAME = …`".to_owned(),
         }
     }
 }
@@ -109,7 +113,8 @@ fn of_kind(sort: &str, kind: Kind) -> bool {
         || match kind {
             Kind::Layer => matches!(sort, "layer" | "llm"),
             Kind::Part(wanted) => crate::library::is_a(sort, wanted),
-            Kind::Number | Kind::Text => false,
+            Kind::Number | Kind::Text | Kind::Path => false,
+            Kind::Anything => true,
             Kind::Argument => matches!(sort, "layer" | "llm" | "init" | "group" | "scale"),
         }
 }

@@ -81,6 +81,7 @@ impl Elaborator<'_> {
         };
         let name_at = Origin { file: at.file, span: name.span };
         let layer_at = Origin { file: at.file, span: layer.span };
+        self.want(Kind::Text, name, at.file);
         match self.eval(name, place) {
             Value::Config(Config::Str(weights)) => {
                 self.want(Kind::Layer, layer, at.file);
@@ -123,21 +124,25 @@ impl Elaborator<'_> {
     }
 
     pub(super) fn path(&mut self, args: &[Arg], place: &Place, at: Origin) -> Value {
-        if let [Arg { name: None, value }] = args
-            && let Value::Config(Config::Str(name)) = self.eval(value, place)
-        {
-            if name.contains(['/', '\\']) || name.is_empty() {
-                return self.report(
-                    Diagnostic::error(Code::WrongType, "a path goes by a name", at, "this looks like a place on one machine")
-                        .note("specs are portable: where a name lies is said in lmv.toml, in the environment, or by `--path NAME=DIR`"),
-                );
+        let given = match args {
+            [Arg { name: None, value }] => {
+                self.want(Kind::Text, value, at.file);
+                Some(self.eval(value, place))
             }
-            return Value::Config(Config::Path(name));
+            _ => None,
+        };
+        match given {
+            Some(Value::Error | Value::Param(_)) => Value::Error,
+            Some(Value::Config(Config::Str(name))) if name.contains(['/', '\\']) || name.is_empty() => self.report(
+                Diagnostic::error(Code::WrongType, "a path goes by a name", at, "this looks like a place on one machine")
+                    .note("specs are portable: where a name lies is said in lmv.toml, in the environment, or by `--path NAME=DIR`"),
+            ),
+            Some(Value::Config(Config::Str(name))) => Value::Config(Config::Path(name)),
+            _ => self.report(
+                Diagnostic::error(Code::WrongType, "`path` takes one name in quotes", at, "not a name")
+                    .help("for example `path(\"imagenet\")`"),
+            ),
         }
-        self.report(
-            Diagnostic::error(Code::WrongType, "`path` takes one name in quotes", at, "not a name")
-                .help("for example `path(\"imagenet\")`"),
-        )
     }
 
     /// `when(condition, a, b)`: only the one that is chosen is looked at.
