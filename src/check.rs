@@ -30,7 +30,7 @@ pub struct Args {
 
 /// Checks all specs, also those after a wrong one.
 pub fn run(args: &Args, context: &Context) -> Exit {
-    let (mut worst, mut errors, mut wrong, mut mended) = (Exit::Done, 0, 0, 0);
+    let (mut worst, mut errors, mut wrong, mut mended, mut warnings) = (Exit::Done, 0, 0, 0, 0);
     let mut checked = Checked::default();
     let which = args.variant.variant.as_deref().map_or(Which::All, Which::Variant);
     for path in &args.specs {
@@ -41,6 +41,7 @@ pub fn run(args: &Args, context: &Context) -> Exit {
         let (exit, found) = match compiled {
             Ok((compiled, changes)) => {
                 mended += changes;
+                warnings += compiled.warnings.len();
                 checked.add(&compiled, which == Which::All);
                 let sound = compiled.diagnostics.is_empty();
                 (if sound { Exit::Done } else { spec::verdict(&compiled) }, compiled.diagnostics.len())
@@ -58,16 +59,18 @@ pub fn run(args: &Args, context: &Context) -> Exit {
     }
     let what = checked.in_words();
     let mended = if mended > 0 { Some(format!("{} mended", counted(mended, "place", "places"))) } else { None };
+    let warned = (warnings > 0).then(|| counted(warnings, "warning", "warnings"));
     context.remark(&match errors {
         0 => {
-            let rest: Vec<String> = mended.into_iter().chain(checked.not_yet_run()).collect();
+            let rest: Vec<String> = mended.into_iter().chain(warned).chain(checked.not_yet_run()).collect();
             format!("ok: {}", std::iter::once(what).chain(rest).collect::<Vec<_>>().join("; "))
         }
         _ => {
+            let warned = warned.map(|warned| format!(", {warned}")).unwrap_or_default();
             let mended = mended.map(|mended| format!("{mended}, ")).unwrap_or_default();
             let of = if checked.variants == 0 { "them" } else { "the specs" };
             let of = if args.specs.len() == 1 { String::new() } else { format!(" in {wrong} of {of}") };
-            format!("{what} checked: {mended}{}{of}", counted(errors, "error", "errors"))
+            format!("{what} checked: {mended}{}{of}{warned}", counted(errors, "error", "errors"))
         }
     });
     worst

@@ -1,7 +1,9 @@
 //! How this process talks: to people or programs, with colour or without, and by which exit code it ends.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, ValueEnum};
 use lmv_compiler::diagnostic::Severity;
@@ -75,6 +77,8 @@ pub struct Context {
     pub stderr_color: bool,
     /// Whether somebody watches stderr, so that a bar may move there.
     pub stderr_is_terminal: bool,
+    /// The warnings about specs that were told.
+    warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Context {
@@ -93,7 +97,13 @@ impl Context {
             stdout_color: color(io::stdout().is_terminal()),
             stderr_color: color(stderr_is_terminal),
             stderr_is_terminal,
+            warned: Arc::default(),
         }
+    }
+
+    /// Whether a warning about a spec has not been told yet; from here on it has.
+    pub fn is_new(&self, warning: &str) -> bool {
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(warning.to_owned())
     }
 
     /// Writes to stdout. A reader who has left (`| head`) ends the command quietly.

@@ -233,9 +233,12 @@ fn specs_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Tells the diagnostics of a compilation.
+/// Tells the diagnostics of a compilation, and its warnings: each of those once, however often a command compiles a spec.
 pub fn tell_all(compiled: &Compiled, context: &Context) -> Result<(), Exit> {
-    compiled.diagnostics.iter().try_for_each(|diagnostic| tell(diagnostic, &compiled.sources, context))
+    let sources = &compiled.sources;
+    let new = |warning: &&Diagnostic| context.is_new(&warning.render(sources, false));
+    let told = compiled.diagnostics.iter().chain(compiled.warnings.iter().filter(new));
+    told.into_iter().try_for_each(|diagnostic| tell(diagnostic, sources, context))
 }
 
 /// How a command ends that a compilation without a result ends.

@@ -199,3 +199,48 @@ variant seed for i in 0..168 {
     // It takes a tenth of this alone.
     assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_warning_is_told_once_and_stops_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let here = folder.path();
+    let spec = "use \"./own.lmv\" { around }
+model = around(gelu) >> head
+data  = shapes(image = 16, classes = 4, train = 16, val = 8)
+train = one_cycle(epochs = 1, batch = 16)
+eval  = [top5]
+";
+    let parts = "let around(middle) = vit(image = 16, patch = 8, d = 16, depth = 1, heads = 2) >> middle
+let head = mean_tokens >> linear(16, 4)
+";
+    write(here, "a.lmv", spec);
+    write(here, "own.lmv", parts);
+    let said = succeeds(here, &["check", "a.lmv", "a.lmv"]);
+    assert!(said.ends_with("ok: 2 specs; 4 warnings\n"), "{said}");
+    // `bench` compiles a spec twice.
+    let bench = ["bench", "a.lmv", "--only", "forward", "--repeats", "1", "--batch", "2", "--device", "cpu"];
+    for command in [&["check", "a.lmv", "a.lmv"][..], &["train", "a.lmv", "--device", "cpu"], &bench] {
+        let said = succeeds(here, command);
+        for warning in ["warning[W0001]: there are two `head`", "warning[W0002]: `top5` expects 5 < classes"] {
+            assert_eq!(said.matches(warning).count(), 1, "{command:?}: {said}");
+        }
+    }
+    let output = lmvc(here, &["check", "a.lmv", "--message-format", "json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("one object a line"))
+        .collect();
+    let heads: Vec<_> = told.iter().map(|told| (told["code"].as_str(), told["severity"].as_str())).collect();
+    assert_eq!(heads, [(Some("W0001"), Some("warning")), (Some("W0002"), Some("warning"))]);
+    assert_eq!(told[0]["suggestions"][0]["edits"][0]["text"], "head, ");
+    // With what it proposes, or with the import that says that the other one is meant, nothing is told.
+    for import in ["use \"./own.lmv\" { head, around }", "use \"./own.lmv\" { around }\nuse vision.vit { head }"] {
+        let quiet = spec.replace("use \"./own.lmv\" { around }", import).replace("top5", "top1");
+        write(here, "a.lmv", &quiet);
+        assert_eq!(succeeds(here, &["check", "a.lmv"]), "ok: 1 spec\n");
+    }
+    // An error is told beside a warning, and counts.
+    write(here, "a.lmv", &spec.replace("gelu", "gelo"));
+    fails(here, &["check", "a.lmv"], 1, &["warning[W0001]", "error[E0201]", "1 spec checked: 1 error, 1 warning\n"]);
+}

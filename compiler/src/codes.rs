@@ -1,6 +1,6 @@
-//! The catalogue of errors: a stable code for each kind of mistake, with its page (`lmvc explain CODE`).
+//! The catalogue of errors and warnings: a stable code for each kind of mistake, with its page (`lmvc explain CODE`).
 
-/// A stable error code.
+/// A stable code: of an error, or of a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
     /// E0101
@@ -71,6 +71,10 @@ pub enum Code {
     ImportCycle,
     /// E0805
     NoBase,
+    /// W0001
+    OtherName,
+    /// W0002
+    Unlikely,
 }
 
 /// One row of the catalogue.
@@ -103,6 +107,7 @@ catalogue! {
     FreezeConflict "E0501", FrozenRandom "E0502", NothingToTrain "E0503", Unreached "E0504",
     LayerIndex "E0601", Recursion "E0701", TooLarge "E0702",
     Import "E0801", ImportPath "E0802", Private "E0803", ImportCycle "E0804", NoBase "E0805",
+    OtherName "W0001", Unlikely "W0002",
 }
 
 impl Code {

@@ -108,6 +108,11 @@ impl Diagnostic {
         }
     }
 
+    /// A warning at a place.
+    pub fn warning(code: Code, message: impl Into<String>, at: Origin, label: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message, at, label) }
+    }
+
     /// An error of syntax in a file.
     pub(crate) fn of_syntax(error: lmv_grammar::SyntaxError, file: FileId) -> Self {
         let at = Origin { file, span: error.span };

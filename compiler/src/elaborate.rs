@@ -15,6 +15,7 @@ mod habits;
 mod known;
 pub(crate) use known::{Knowledge, Known};
 mod matching;
+mod meant;
 pub(crate) use matching::Bindings;
 mod node;
 mod signature;
@@ -30,7 +31,7 @@ use lmv_grammar::ast::Span;
 use self::frames::Frame;
 use crate::codes::Code;
 use crate::config::Call;
-use crate::diagnostic::{Diagnostic, Label};
+use crate::diagnostic::{Diagnostic, Label, Severity};
 use crate::graph::{Graph, Stream, StreamId};
 use crate::modules::Modules;
 use crate::overrides::Override;
@@ -79,6 +80,8 @@ pub(crate) struct Elaborator<'a> {
     pub modules: &'a Modules,
     pub graph: Graph,
     pub diagnostics: Vec<Diagnostic>,
+    /// What is right, and probably not meant.
+    pub warnings: Vec<Diagnostic>,
     pub data: Option<Rc<Data>>,
     /// The variant that is elaborated, and where it is named.
     pub variant: Option<(String, Origin)>,
@@ -134,6 +137,7 @@ impl<'a> Elaborator<'a> {
             modules,
             graph: Graph::default(),
             diagnostics: Vec::new(),
+            warnings: Vec::new(),
             data: None,
             variant: None,
             needs_no_model: false,
@@ -166,7 +170,7 @@ impl<'a> Elaborator<'a> {
         }
     }
 
-    /// Reports a mistake, once a place. One inside the library is shown where the user's file led to it, with the
+    /// Reports a mistake or a warning, once a place. One inside the library is shown where the user's file led to it, with the
     /// chain of definitions in between.
     pub fn report(&mut self, mut diagnostic: Diagnostic) -> Value {
         let Some(primary) = diagnostic.labels.first().map(|label| label.origin) else {
@@ -206,8 +210,12 @@ impl<'a> Elaborator<'a> {
         if !chain.is_empty() {
             diagnostic.notes.push(format!("the way there: {}", chain.join(", then ")));
         }
-        if self.diagnostics.len() < MOST_ERRORS && self.reported.insert((diagnostic.code, at.file, at.span)) {
-            self.diagnostics.push(diagnostic);
+        let found = match diagnostic.severity {
+            Severity::Error => &mut self.diagnostics,
+            Severity::Warning => &mut self.warnings,
+        };
+        if found.len() < MOST_ERRORS && self.reported.insert((diagnostic.code, at.file, at.span)) {
+            found.push(diagnostic);
         }
         self.stopped |= self.diagnostics.len() >= MOST_ERRORS;
         Value::Error
@@ -231,10 +239,11 @@ impl<'a> Elaborator<'a> {
 
     /// Runs `body` without a word about its mistakes: for what is only worth knowing where it can be known.
     pub(crate) fn quietly<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
-        let (count, reported) = (self.diagnostics.len(), self.reported.clone());
+        let (count, warned, reported) = (self.diagnostics.len(), self.warnings.len(), self.reported.clone());
         let value = body(self);
         if !self.stopped {
             self.diagnostics.truncate(count);
+            self.warnings.truncate(warned);
             self.reported = reported;
         }
         value

@@ -101,6 +101,8 @@ pub struct Compiled {
     pub variants: Vec<String>,
     /// What is wrong, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
+    /// What is right, and probably not meant, in the same order.
+    pub warnings: Vec<Diagnostic>,
     /// The checked experiment. There is none when something is wrong, when a spec that is nothing but variants is asked
     /// for all of them, when the file holds parts alone, and when there is no variant of the wanted name.
     pub experiment: Option<Experiment>,
@@ -120,6 +122,7 @@ impl Compiled {
             file,
             variants: Vec::new(),
             diagnostics,
+            warnings: Vec::new(),
             experiment: None,
             parts: None,
             not_yet_run: Vec::new(),
@@ -192,7 +195,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
         );
         return Compiled::of_messages(sources, file, diagnostics, tree);
     }
-    let mut findings = Findings::default();
+    let (mut findings, mut warned) = (Findings::default(), Findings::default());
     let mut elaborator = Elaborator::new(&sources, &modules);
     elaborator.by_meaning = by_meaning;
     elaborator.set = &set;
@@ -214,6 +217,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     }
     if matches!(spec.which, Which::Variant(_)) {
         findings.add(elaborator.diagnostics, None);
+        warned.add(elaborator.warnings, None);
     } else {
         let mut settings = settings.clone();
         elaborator.set_from_outside(&mut settings, &set);
@@ -229,6 +233,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
             elaborator.say_what_could_be_extended(imports.iter().filter(|import| import.at.file == file), &trees);
         }
         findings.add(elaborator.diagnostics, None);
+        warned.add(elaborator.warnings, None);
     }
     let mut not_yet_run = names_of(experiment.as_ref());
     let mut steps = 0;
@@ -265,6 +270,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
         }
         let stop = steps > STEPS_OF_VARIANTS * elaborate::MOST_STEPS;
         findings.add(elaborator.diagnostics, Some(number));
+        warned.add(elaborator.warnings, Some(number));
         if stop || findings.len() >= elaborate::MOST_ERRORS {
             break;
         }
@@ -277,11 +283,14 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
     }
     diagnostics.append(&mut found);
     diagnostics.truncate(elaborate::MOST_ERRORS);
-    diagnostics.sort_by_key(|diagnostic| {
-        diagnostic.labels.first().map_or((true, FileId(usize::MAX), 0), |label| {
-            (label.origin.file != file, label.origin.file, label.origin.span.start)
-        })
-    });
+    let mut warnings = warned.told(&variants, &sources);
+    for told in [&mut diagnostics, &mut warnings] {
+        told.sort_by_key(|diagnostic| {
+            diagnostic.labels.first().map_or((true, FileId(usize::MAX), 0), |label| {
+                (label.origin.file != file, label.origin.file, label.origin.span.start)
+            })
+        });
+    }
     let experiment = experiment.filter(|_| diagnostics.is_empty()).map(|mut experiment| {
         let imported = imports.iter().filter_map(|import| trees.get(&import.file).map(|tree| (import.file, tree)));
         let files: BTreeMap<FileId, &Arc<File>> = imported.collect();
@@ -290,7 +299,7 @@ fn check_as(spec: &Spec<'_>, by_meaning: bool) -> Compiled {
         experiment
     });
     let not_yet_run = not_yet_run.into_iter().collect();
-    Compiled { sources, file, variants: names, diagnostics, experiment, parts, not_yet_run, tree, imports }
+    Compiled { sources, file, variants: names, diagnostics, warnings, experiment, parts, not_yet_run, tree, imports }
 }
 
 /// Whether an item is something that other files can use.

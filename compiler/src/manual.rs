@@ -40,6 +40,8 @@ pub struct Entry {
     pub owns: Vec<Tensor>,
     /// What must hold between arguments and dims: `0 <= p < 1`.
     pub bounds: Vec<&'static str>,
+    /// What would hold if they were meant: `warmup < epochs`.
+    pub expected: Vec<&'static str>,
     /// Floating-point operations of one sample.
     pub flops: Option<&'static str>,
     /// What it is made of: modules by number, with names.
@@ -169,6 +171,7 @@ fn entry(number: usize, module: &'static Module, name: &'static str, item: &'sta
         gives,
         owns: Vec::new(),
         bounds: Vec::new(),
+        expected: Vec::new(),
         flops: None,
         uses: BTreeSet::new(),
         used_by: BTreeSet::new(),
@@ -192,9 +195,10 @@ fn entry(number: usize, module: &'static Module, name: &'static str, item: &'sta
                 when: None,
                 buffer: true,
             }),
-            Fact::Require { span, .. } => {
+            Fact::Require { must, span, .. } => {
                 let bound = text(*span);
-                entry.bounds.push(bound.strip_prefix("require").unwrap_or(bound).trim());
+                let bounds = if *must { &mut entry.bounds } else { &mut entry.expected };
+                bounds.push(bound.trim_start_matches("require").trim_start_matches("expect").trim());
             }
             Fact::Flops(flops) => entry.flops = Some(expr(flops)),
             // Shown with the declaration.

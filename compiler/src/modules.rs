@@ -49,6 +49,8 @@ struct FileScope {
     whole: HashMap<String, Whole>,
     /// The user's files among those imported whole: their settings are the base of this one's.
     extended: Vec<Opened>,
+    /// Where names are imported from in braces, each `use` with the place of its first name.
+    taken_from: Vec<Opened>,
 }
 
 /// What looking for a name came to.
@@ -106,6 +108,22 @@ impl Modules {
             Some((module, there)) => self.public(FileId(*module), there),
             None => Found::Nothing,
         }
+    }
+
+    /// The module of the library that `name` is seen from in `file` without a `use`, and what it is called there.
+    pub fn by_the_prelude(&self, file: FileId, name: &str) -> Option<(FileId, &'static str)> {
+        let (module, there) = library::prelude().get(name)?;
+        let scope = self.scope(file)?;
+        let hidden =
+            scope.own.contains_key(name) || scope.imported.contains_key(name) || scope.whole.contains_key(name);
+        (!hidden).then_some((FileId(*module), *there))
+    }
+
+    /// The `use` in `file` of other names in braces, from where there is a public `name` besides that of `module`.
+    pub fn not_taken_along(&self, file: FileId, name: &str, module: FileId) -> Option<Opened> {
+        let scope = self.scope(file)?;
+        let beside = |from: &&Opened| from.file != module && matches!(self.public(from.file, name), Found::One(_));
+        scope.taken_from.iter().find(beside).copied()
     }
 
     /// What another file can import from `file` by `name`: what it defines, and what it imports whole.

@@ -30,9 +30,12 @@ fn every_page_begins_with_its_code_and_a_title() {
 fn every_wrong_program_gives_its_code_alone() {
     for page in PAGES {
         let compiled = check("spec.lmv", program(page, "Wrong"));
-        let codes: Vec<&str> = compiled.diagnostics.iter().map(|diagnostic| diagnostic.code.as_str()).collect();
-        let shown: String = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
+        let told = || compiled.diagnostics.iter().chain(&compiled.warnings);
+        let codes: Vec<&str> = told().map(|diagnostic| diagnostic.code.as_str()).collect();
+        let shown: String = told().map(|d| d.render(&compiled.sources, false)).collect();
         assert!(!codes.is_empty() && codes.iter().all(|code| *code == page.name), "{}: {codes:?}\n{shown}", page.name);
+        let warned = compiled.diagnostics.is_empty();
+        assert_eq!(page.name.starts_with('W'), warned, "{}: a warning stops nothing", page.name);
     }
 }
 
@@ -40,8 +43,9 @@ fn every_wrong_program_gives_its_code_alone() {
 fn every_right_program_is_right() {
     for page in PAGES {
         let compiled = check("spec.lmv", program(page, "Right"));
-        let shown: String = compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
-        assert!(compiled.diagnostics.is_empty(), "{}:\n{shown}", page.name);
+        let told = || compiled.diagnostics.iter().chain(&compiled.warnings);
+        let shown: String = told().map(|d| d.render(&compiled.sources, false)).collect();
+        assert!(told().next().is_none(), "{}:\n{shown}", page.name);
         assert!(compiled.experiment.is_some() || !compiled.variants.is_empty(), "{}", page.name);
     }
 }

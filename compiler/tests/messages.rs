@@ -10,9 +10,9 @@ macro_rules! shows {
         #[test]
         fn $name() {
             let compiled = check("spec.lmv", $program);
-            assert!(!compiled.diagnostics.is_empty(), "nothing is wrong");
-            let shown: Vec<String> =
-                compiled.diagnostics.iter().map(|d| d.render(&compiled.sources, false)).collect();
+            let told = compiled.diagnostics.iter().chain(&compiled.warnings);
+            let shown: Vec<String> = told.map(|d| d.render(&compiled.sources, false)).collect();
+            assert!(!shown.is_empty(), "nothing is wrong");
             insta::assert_snapshot!(stringify!($name), shown.join("\n"));
         }
     )*};
@@ -24,8 +24,8 @@ macro_rules! tells {
         #[test]
         fn $name() {
             let compiled = check("spec.lmv", $program);
-            let told: Vec<String> =
-                compiled.diagnostics.iter().map(|d| format!("{:#}", d.to_json(&compiled.sources))).collect();
+            let told = compiled.diagnostics.iter().chain(&compiled.warnings);
+            let told: Vec<String> = told.map(|d| format!("{:#}", d.to_json(&compiled.sources))).collect();
             insta::assert_snapshot!(stringify!($name), told.join("\n"));
         }
     )*};
@@ -37,6 +37,9 @@ shows! {
     too_narrow_a_linear_layer: "model = vit_small >> linear(384, 2048) >> linear(4096, 384) >> head\n";
     images_of_another_size: "model = vit_small >> head\ndata = shapes(image = 64)\n";
     heads_that_do_not_divide: "model = vit(d = 384, heads = 5) >> head\n";
+    another_of_that_name: "use data.points { modelnet40 }\nuse points.point_bert { point_bert }\nmodel = point_bert >> head\ndata = modelnet40\n";
+    a_warmup_that_is_not_over: "model = vit_small >> head\ndata = shapes(image = 224, classes = 4)\ntrain = deit(epochs = 3)\neval = [top5]\n";
+    a_text_without_quotes: "use data.points { modelnet }\nuse points.point_bert { head, point_bert }\nmodel = point_bert >> head\ndata = modelnet(name = toys, classes = 3)\n";
     a_misspelt_name: "model = vit_smal >> head\n";
     a_misspelt_name_behind_a_byte_order_mark: "\u{feff}model = vit_smal >> head\n";
     a_misspelt_argument: "model = vit_small >> linear(384, 384, biass = false) >> head\n";

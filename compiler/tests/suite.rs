@@ -5,6 +5,8 @@
 //! same of the line above, and each further `^` goes one line up. What stands behind ` => ` is in one of its proposals: in
 //! their words, or in what they would write. A case without such comments is a right program.
 //!
+//! A code that begins with W is that of a warning, which the program may have and be right.
+//!
 //! A case may have several files: a line `// file: mine.lmv` begins a further one, which the spec can import.
 
 use std::collections::BTreeSet;
@@ -100,7 +102,7 @@ fn disagreements(case: &Case) -> Vec<String> {
     let compiled = check(&spec_name(case), &case.text);
     let mut wanted: Vec<&Expected> = case.expected.iter().collect();
     let mut wrong = Vec::new();
-    for diagnostic in &compiled.diagnostics {
+    for diagnostic in compiled.diagnostics.iter().chain(&compiled.warnings) {
         let label = &diagnostic.labels[0];
         let (line, _) = compiled.sources.line_column(label.origin.file, label.origin.span.start);
         let code = diagnostic.code.as_str();
@@ -140,7 +142,7 @@ fn every_case_gives_its_errors_and_no_others() {
     for case in cases() {
         if std::env::var_os("LMV_SUITE_PRINT").is_some() {
             let compiled = check(&spec_name(&case), &case.text);
-            for diagnostic in &compiled.diagnostics {
+            for diagnostic in compiled.diagnostics.iter().chain(&compiled.warnings) {
                 println!("{}", diagnostic.render(&compiled.sources, false));
             }
         }

@@ -146,7 +146,8 @@ pub enum Fact {
     /// `buffer running_mean : [d] = zeros`: kept with the parameters and never trained.
     Buffer { name: Name, shape: Type, init: Box<Expr> },
     /// `require 0 <= p <= 1`: what its arguments must satisfy, each number against the one before it.
-    Require { first: Expr, rest: Vec<(Comparison, Expr)>, span: Span },
+    /// With `expect` in place of `require`, what they would satisfy if they were meant (`must` is false).
+    Require { must: bool, first: Expr, rest: Vec<(Comparison, Expr)>, span: Span },
     /// `flops = 2 * rest * in * out`: floating-point operations of one sample's forward pass; `rest` is the product of
     /// the dims that `..` stands for.
     Flops(Expr),

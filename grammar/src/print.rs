@@ -342,8 +342,8 @@ impl Printer {
                 self.put("shift = ");
                 self.name(name);
             }
-            Fact::Require { first, rest, .. } => {
-                self.put("require ");
+            Fact::Require { must, first, rest, .. } => {
+                self.put(if *must { "require " } else { "expect " });
                 self.expr(first, Binding::Or);
                 for (comparison, expr) in rest {
                     self.put(match comparison {

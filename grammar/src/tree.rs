@@ -82,6 +82,7 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::kw_keeps
             | Rule::kw_means
             | Rule::kw_require
+            | Rule::kw_expect
             | Rule::kw_shift
             | Rule::kw_recipe
             | Rule::kw_llm
@@ -341,7 +342,7 @@ impl Builder {
         let mut facts = Vec::new();
         while let Some(part) = parts.next() {
             facts.push(match part.as_rule() {
-                Rule::require => {
+                rule @ (Rule::require | Rule::expect) => {
                     let span = self.span(&part);
                     let mut parts = self.parts(part);
                     let first = self.chain(parts.take()?, 0)?;
@@ -350,7 +351,7 @@ impl Builder {
                         let comparison = if sign.as_str() == "<" { Comparison::Less } else { Comparison::AtMost };
                         rest.push((comparison, self.chain(parts.take()?, 0)?));
                     }
-                    Fact::Require { first, rest, span }
+                    Fact::Require { must: rule == Rule::require, first, rest, span }
                 }
                 Rule::not_yet_run => Fact::NotYetRun(self.span(&part)),
                 Rule::keeps => {

@@ -395,13 +395,18 @@ fn an_extern_says_what_it_keeps_and_what_it_ends_in() {
 }
 
 #[test]
-fn an_extern_says_what_it_requires() {
-    let file =
-        file("extern layer f(p) : [..] -> [..] {\n  require 0 <= p < 1 - 0.5\n  require : [p] = zeros\n  flops = 3\n}");
+fn an_extern_says_what_it_requires_and_what_it_expects() {
+    let file = file(
+        "extern layer f(p) : [..] -> [..] {\n  require 0 <= p < 1 - 0.5\n  expect p < 9\n  require : [p] = zeros\n  \
+         expect : [p] = zeros\n  flops = 3\n}",
+    );
     let ItemKind::Extern { facts, .. } = &file.items[0].kind else { panic!("{file:?}") };
-    let [Fact::Require { rest, .. }, Fact::Weight { name, .. }, Fact::Flops(_)] = facts.as_slice() else {
+    let [required, Fact::Require { must: false, .. }, Fact::Weight { name: first, .. }, rest @ ..] = facts.as_slice()
+    else {
         panic!("{facts:?}")
     };
-    assert_eq!(name.text, "require");
-    assert_eq!(rest.iter().map(|(sign, _)| *sign).collect::<Vec<_>>(), [Comparison::AtMost, Comparison::Less]);
+    let Fact::Require { must: true, rest: bounds, .. } = required else { panic!("{required:?}") };
+    let [Fact::Weight { name: second, .. }, Fact::Flops(_)] = rest else { panic!("{rest:?}") };
+    assert_eq!((first.text.as_str(), second.text.as_str()), ("require", "expect"));
+    assert_eq!(bounds.iter().map(|(sign, _)| *sign).collect::<Vec<_>>(), [Comparison::AtMost, Comparison::Less]);
 }

@@ -216,13 +216,14 @@ impl Elaborator<'_> {
         (sound && self.requirements_hold(definition, &bound, call)).then_some(bound)
     }
 
-    /// Whether the arguments satisfy the `require` lines of an `extern`; those that do not are reported.
+    /// Whether the arguments satisfy the `require` lines of an `extern`; those that do not are reported. Those that do not
+    /// satisfy an `expect` line are warned of.
     /// One that names a dim of the stream waits until the layer is put onto one.
     pub(super) fn requirements_hold(&mut self, definition: &Rc<Definition>, bound: &[Bound], call: Origin) -> bool {
         let ItemKind::Extern { facts, .. } = definition.kind() else { return true };
         let mut hold = true;
         for fact in facts {
-            let Fact::Require { first, rest, span } = fact else { continue };
+            let Fact::Require { must, first, rest, span } = fact else { continue };
             let of_the_stream = |expr: &Expr| match &expr.kind {
                 ExprKind::Name(name) => !bound.iter().any(|bound| bound.name == *name),
                 _ => false,
@@ -265,24 +266,30 @@ impl Elaborator<'_> {
                 if holds {
                     continue;
                 }
-                hold = false;
+                hold &= !must;
                 let about = exprs().find_map(named);
                 let at = about.and_then(|bound| bound.written).unwrap_or(call);
                 let label = match about {
                     Some(Bound { name, value: Value::Config(value), .. }) => format!("`{name}` is {value}"),
                     _ => "given here".to_owned(),
                 };
-                let text = self.sources.text(required).trim_start_matches("require").trim().to_owned();
-                let message = format!("`{}` needs {text}", definition.name);
-                let mut diagnostic =
-                    Diagnostic::error(Code::OutOfRange, message, at, label).also(required, "declared here");
+                let text = self.sources.text(required).trim_start_matches("require").trim_start_matches("expect");
+                let (name, text) = (&definition.name, text.trim());
+                let mut diagnostic = match must {
+                    true => Diagnostic::error(Code::OutOfRange, format!("`{name}` needs {text}"), at, label),
+                    false => Diagnostic::warning(Code::Unlikely, format!("`{name}` expects {text}"), at, label),
+                }
+                .also(required, "declared here");
                 // What the others come to that are named and do not stand there as numbers.
                 for other in exprs().filter_map(named) {
                     if let (true, Value::Config(value)) = (about.is_some_and(|a| a.name != other.name), &other.value) {
                         diagnostic = diagnostic.note(format!("`{}` is {value}", other.name));
                     }
                 }
-                self.report(diagnostic);
+                self.report(match must {
+                    true => diagnostic,
+                    false => diagnostic.help(format!("`lmvc explain {name}` says what it comes to")),
+                });
                 break;
             }
         }
@@ -416,13 +423,6 @@ impl Elaborator<'_> {
     }
 }
 
-/// Bound arguments as names of an environment.
-pub(super) fn names(bound: &[Bound]) -> Vec<(String, Value)> {
-    bound.iter().map(|bound| (bound.name.clone(), bound.value.clone())).collect()
-}
-
-/// A layer that is handed to another as an argument keeps the place where it was written in parameter paths.
-fn in_scope(value: Value, place: &Place) -> Value {
 /// What an argument is wanted to be, as far as the default tells of the parameter, and the sort of what is configured.
 fn wanted_of(sort: &str, default: Option<&Expr>) -> Option<Kind> {
     let path = |callee: &Expr| matches!(&callee.kind, ExprKind::Name(name) if name == "path");
@@ -436,6 +436,13 @@ fn wanted_of(sort: &str, default: Option<&Expr>) -> Option<Kind> {
     }
 }
 
+/// Bound arguments as names of an environment.
+pub(super) fn names(bound: &[Bound]) -> Vec<(String, Value)> {
+    bound.iter().map(|bound| (bound.name.clone(), bound.value.clone())).collect()
+}
+
+/// A layer that is handed to another as an argument keeps the place where it was written in parameter paths.
+fn in_scope(value: Value, place: &Place) -> Value {
     match value {
         Value::Layer(layer) if layer.scope.is_none() => {
             Value::Layer(Rc::new(Layer { scope: Some(place.scope.clone()), ..(*layer).clone() }))

@@ -263,7 +263,10 @@ impl Elaborator<'_> {
             return Value::Data(self.data.clone());
         }
         match self.modules.find(at.file, name) {
-            Found::One(definition) => self.definition(&definition, at),
+            Found::One(definition) => {
+                self.warn_of_another(name, at);
+                self.definition(&definition, at)
+            }
             Found::Missing => Value::Error,
             Found::Two(first, second) => self.report(
                 Diagnostic::error(
@@ -351,13 +354,13 @@ impl Elaborator<'_> {
             .filter(|known| wanted.is_none_or(|kind| place.env.get(known).is_some() || self.fits(at.file, known, kind)))
             .collect();
         self.report(diagnostic.did_you_mean_or(name, &fitting, at, |diagnostic| match wanted {
-            Some(kind) => diagnostic.help(kind.where_to_find()),
-            None => diagnostic,
-        }))
             Some(Kind::Anything) => {
                 let message = "a text stands in quotes, and a value of your own has its name by `let NAME = …`";
                 diagnostic.replace(message, at, format!("\"{name}\""))
             }
+            Some(kind) => diagnostic.help(kind.where_to_find()),
+            None => diagnostic,
+        }))
     }
 
     /// Where the first line of a file can be put.

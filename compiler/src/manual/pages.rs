@@ -140,6 +140,9 @@ fn section(text: &mut String, module: &Module, entry: &Entry) {
     if !of_dims.is_empty() {
         line(text, &format!("Needs {}.\n", of_dims.join(", ")));
     }
+    if !entry.expected.is_empty() {
+        line(text, &format!("Expects `{}`.\n", entry.expected.join("`, `")));
+    }
     if !entry.owns.is_empty() {
         line(text, "| owns | shape | starts as | |\n|---|---|---|---|");
         for tensor in &entry.owns {

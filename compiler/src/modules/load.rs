@@ -172,6 +172,9 @@ impl Loader<'_> {
             }
             return;
         };
+        if let (Some(file), Some(first)) = (target, names.first()) {
+            brought.scope.taken_from.push(Opened { file, at: place(from, first.name.span) });
+        }
         for name in names {
             let here = name.alias.as_ref().unwrap_or(&name.name);
             let here_at = place(from, here.span);

@@ -32,7 +32,7 @@ fn word() -> BoxedStrategy<String> {
     prop_oneof![
         4 => prop::sample::select(vec!["x", "d", "T", "heads", "_own", "a1"]),
         2 => prop::sample::select(vec![
-            "layer", "use", "variant", "for", "in", "of", "model", "recipe", "flops", "require", "not_yet_run", "if",
+            "layer", "use", "variant", "for", "in", "of", "model", "recipe", "flops", "require", "expect", "not_yet_run", "if",
             "keeps", "gain",
             "buffer", "repeat", "extern", "names", "llm", "dataset", "order", "asp", "e5", "import",
         ]),
@@ -183,11 +183,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         prop::sample::select(Kept::ALL.to_vec()).prop_map(Fact::Keeps),
         name().prop_map(Fact::Gain),
         name().prop_map(Fact::Shift),
-        (expr(), prop::collection::vec((comparison, expr()), 1..3)).prop_map(|(first, rest)| Fact::Require {
-            first,
-            rest,
-            span: NOWHERE
-        }),
+        (any::<bool>(), expr(), prop::collection::vec((comparison, expr()), 1..3))
+            .prop_map(|(must, first, rest)| { Fact::Require { must, first, rest, span: NOWHERE } }),
         (name(), ty(), expr()).prop_map(|(name, shape, init)| Fact::Buffer { name, shape, init: Box::new(init) }),
         (name(), ty(), expr()).prop_map(|(name, shape, init)| Fact::Buffer { name, shape, init: Box::new(init) }),
         (name(), ty(), expr(), prop::option::of(expr())).prop_map(|(name, shape, init, when)| Fact::Weight {
