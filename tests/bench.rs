@@ -14,6 +14,9 @@ const SPEC: &str = "model = vit(image = 16, patch = 8, d = 32, depth = 1, heads 
 data  = shapes(image = 16, classes = 4, train = 48, val = 16)
 train = one_cycle(epochs = 1, batch = 16)
 variant alone { model = vit(image = 16, patch = 8, d = 32, depth = 1, heads = 2) >> head }
+variant loud {
+  model = vit(image = 16, patch = 8, d = 32, depth = 1, heads = 2) >> mean_tokens >> scale(1000.0) >> linear(32, 4)
+}
 ";
 
 fn lmvc(place: &Place, arguments: &[&str]) -> Output {
@@ -86,16 +89,22 @@ fn a_part_or_a_variant_is_measured_alone() {
 #[test]
 fn a_step_in_f16_scales_its_loss_as_training_does() {
     let place = Place::new(SPEC);
-    let notes = |precision: &str| -> Vec<String> {
-        let object = measured(&place, &["a.lmv", "--only", "train", "--precision", precision]);
+    let notes = |precision: &str, variant: &str| -> Vec<String> {
+        let object = measured(&place, &["a.lmv", "--variant", variant, "--only", "train", "--precision", precision]);
         serde_json::from_value(object["notes"].clone()).expect("texts")
     };
-    // It begins at 65,536, and is halved where a gradient is not finite.
-    let [note] = &notes("f16")[..] else { panic!("one note") };
-    let scale = note.strip_prefix("the loss was multiplied by ").and_then(|rest| rest.split_once(','));
-    let scale: u32 = scale.and_then(|(scale, _)| scale.parse().ok()).expect("a scale");
-    assert!(scale.is_power_of_two() && (2..=65_536).contains(&scale), "{note}");
-    assert!(notes("bf16").is_empty(), "bf16 has the range of f32");
+    let scale = |variant: &str| -> u32 {
+        let notes = notes("f16", variant);
+        let [note] = &notes[..] else { panic!("one note: {notes:?}") };
+        let scale = note.strip_prefix("the loss was multiplied by ").and_then(|rest| rest.split_once(','));
+        scale.and_then(|(scale, _)| scale.parse().ok()).expect("a scale")
+    };
+    // It begins at 65,536, and is halved while a gradient is not finite: f16 ends at 65,504, and a gradient of the last
+    // weight is some 100 where what it is multiplied with is a thousand.
+    let (quiet, loud) = (scale("alone"), scale("loud"));
+    assert!(quiet.is_power_of_two() && quiet <= 65_536 && loud.is_power_of_two(), "{quiet} {loud}");
+    assert!((2..=4096).contains(&loud) && loud < quiet, "{quiet} {loud}");
+    assert!(notes("bf16", "loud").is_empty(), "bf16 has the range of f32");
 }
 
 #[test]
