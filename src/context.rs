@@ -77,7 +77,7 @@ pub struct Context {
     pub stderr_color: bool,
     /// Whether somebody watches stderr, so that a bar may move there.
     pub stderr_is_terminal: bool,
-    /// The warnings about specs that were told.
+    /// The warnings about specs that were told: code and place.
     warned: Arc<Mutex<BTreeSet<String>>>,
 }
 

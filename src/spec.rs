@@ -233,10 +233,14 @@ fn specs_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Tells the diagnostics of a compilation, and its warnings: each of those once, however often a command compiles a spec.
+/// Tells the diagnostics of a compilation, and its warnings: of those one of a kind at a place, however often a command
+/// compiles a spec and its variants.
 pub fn tell_all(compiled: &Compiled, context: &Context) -> Result<(), Exit> {
     let sources = &compiled.sources;
-    let new = |warning: &&Diagnostic| context.is_new(&warning.render(sources, false));
+    let new = |warning: &&Diagnostic| {
+        let place = warning.labels.first().map(|label| sources.position(label.origin));
+        context.is_new(&format!("{} {}", warning.code.as_str(), place.unwrap_or_default()))
+    };
     let told = compiled.diagnostics.iter().chain(compiled.warnings.iter().filter(new));
     told.into_iter().try_for_each(|diagnostic| tell(diagnostic, sources, context))
 }

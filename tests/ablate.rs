@@ -84,6 +84,13 @@ fn every_variant_is_trained_with_every_seed_once() {
 }
 
 #[test]
+fn a_warning_about_variants_is_told_once() {
+    let place = Place::new(&SPEC.replace("[top1]", "[top1, top5]"));
+    let (_, told) = place.ablate(&["--epochs", "1", "--variants", "without,wide"], 0);
+    assert_eq!(told.matches("warning[W0002]: `top5` expects 5 < classes").count(), 1, "{told}");
+}
+
+#[test]
 fn a_killed_ablation_goes_on() {
     let place = Place::new(SPEC);
     place.ablate(&["--seeds", "3", "--out", "whole"], 0);
