@@ -120,7 +120,8 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     remark.into_iter().for_each(|text| progress.event(Event::Note(text)));
     let stop = interruption();
     let amp = spec.experiment.train.as_ref().is_some_and(|recipe| recipe::amp(&recipe.fields));
-    let precision = device::precision(device, args.compute.precision, amp);
+    let precision =
+        device::precision(device, args.compute.precision, amp).map_err(|failure| context.failed(&failure))?;
     let benchmark = Benchmark {
         experiment: &spec.experiment,
         passes: device::passes(device),

@@ -7,7 +7,7 @@ use lmv_runtime::precision::Precision;
 /// Where the model runs.
 #[derive(Args, Clone, Debug)]
 pub struct Device {
-    /// Where it runs: auto, cpu, cuda or cuda:N; `auto` takes a GPU if this build can use one and one is there
+    /// Where it runs: auto, cpu, cuda, cuda:N or wgpu (what Vulkan, Metal or DirectX 12 has); `auto` takes a GPU if this build can use one and one is there
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
 }

@@ -39,6 +39,7 @@ mod units;
 mod weights;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
@@ -79,14 +80,27 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|fault| {
-        context::to_stderr(&format!(
-            "error: this is a fault of lmvc, not of your spec: {fault}\n\
-             help: please report it with the command and the spec that led to it\n"
-        ));
-    }));
+    std::panic::set_hook(Box::new(|fault| context::to_stderr(&fault_message(fault))));
     // A panic ends in the code for a failed run; the hook has said what happened.
     std::panic::catch_unwind(run).unwrap_or(Exit::Failed).into()
+}
+
+/// What a panic says. Where work goes on on a GPU, one that the GPU makes comes from a thread of its own, and more follow.
+fn fault_message(fault: &std::panic::PanicHookInfo<'_>) -> String {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    match (lmv_runtime::device::gpu_is_used(), TOLD.swap(true, Ordering::Relaxed)) {
+        (true, true) => String::new(),
+        (true, false) => format!(
+            "error: the GPU could not go on: {fault}\n\
+             help: where its memory is full, `--micro-batch N` takes a batch in parts, `--set train.batch=N` makes it smaller, \
+             and `--device cpu` has the computer's own memory; if that is not it, please report it with the command and the \
+             spec\n"
+        ),
+        (false, _) => format!(
+            "error: this is a fault of lmvc, not of your spec: {fault}\n\
+             help: please report it with the command and the spec that led to it\n"
+        ),
+    }
 }
 
 fn run() -> Exit {

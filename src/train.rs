@@ -275,7 +275,7 @@ impl Run<'_> {
                 device,
                 lock.precision,
                 recipe.is_some_and(|recipe| recipe::amp(&recipe.fields)),
-            ),
+            )?,
             micro_batch,
             experiment: &job.spec.experiment,
             passes: device::passes(device),

@@ -1,7 +1,7 @@
 //! The plan: what the runtime lowers. It begins as the typed graph, node for node ([`Plan::new`]), and
-//! [`passes`](crate::passes) change it. Passes speak of tensors in names only; the runtime makes them ([`Value`]).
+//! [`passes`](crate::passes) change it. Passes speak of tensors in names only; the runtime makes them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -81,57 +81,18 @@ impl Gradients {
     }
 }
 
-/// What a node reads: a parameter, or numbers made of several.
+/// What a node reads: a parameter, or the rows of several.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tensor {
     /// The path of the parameter; of several joined ones, `….wq+wk+wv.weight`.
     pub path: String,
     /// Its shape.
     pub shape: Shape,
-    /// Whether it is not trained. What is made of parameters is always frozen.
+    /// Whether it is not trained. What is made of several parameters is always frozen.
     pub frozen: bool,
-    /// What it is worth.
-    pub value: Value,
-}
-
-/// How the numbers of a tensor come of the graph's parameters.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Value {
-    /// A parameter as it is.
-    Parameter(ParameterId),
-    /// A matrix `[out, in]` whose columns are each multiplied by a number of a vector `[in]`.
-    ScaledColumns {
-        /// `[out, in]`
-        matrix: Box<Value>,
-        /// `[in]`
-        by: Box<Value>,
-    },
-    /// A matrix times a vector, plus a vector: `[out]`.
-    Product {
-        /// `[out, in]`
-        matrix: Box<Value>,
-        /// `[in]`
-        vector: Box<Value>,
-        /// `[out]`
-        plus: Option<Box<Value>>,
-    },
-    /// Matrices of one width, or vectors, one below the other.
-    Rows(Vec<Value>),
-}
-
-impl Value {
-    /// The parameters that it is made of, each as often as it appears.
-    pub fn parameters(&self) -> Vec<ParameterId> {
-        match self {
-            Value::Parameter(id) => vec![*id],
-            Value::ScaledColumns { matrix, by } => [matrix, by].iter().flat_map(|value| value.parameters()).collect(),
-            Value::Product { matrix, vector, plus } => {
-                [matrix, vector].into_iter().chain(plus).flat_map(|value| value.parameters()).collect()
-            }
-            Value::Rows(values) => values.iter().flat_map(Value::parameters).collect(),
-        }
-    }
+    /// The parameters that it is made of: one as it is, or the rows of several, one below the other. Each is a part of no
+    /// other tensor.
+    pub parameters: Vec<ParameterId>,
 }
 
 impl Plan {
@@ -141,7 +102,7 @@ impl Plan {
             path: parameter.path.clone(),
             shape: parameter.shape.clone(),
             frozen: !parameter.is_trained(),
-            value: Value::Parameter(ParameterId(index)),
+            parameters: vec![ParameterId(index)],
         });
         let nodes = graph.nodes.iter().map(|node| Node {
             layer: node.layer.clone(),
@@ -181,21 +142,18 @@ impl Plan {
 
     /// The tensors that a step of training keeps up to date without training them, by their indexes.
     pub fn updated(&self) -> impl Iterator<Item = (usize, &Parameter)> {
-        self.tensors.iter().enumerate().filter_map(|(index, tensor)| match tensor.value {
-            Value::Parameter(id) => {
-                let parameter = &self.parameters[id.0];
-                (parameter.kind == Kind::Buffer && !parameter.frozen).then_some((index, parameter))
-            }
-            _ => None,
-        })
+        self.whole().filter(|(_, parameter)| parameter.kind == Kind::Buffer && !parameter.frozen)
     }
 
     /// The tensors that are trained, by their indexes, each with its parameter.
     pub fn trained(&self) -> impl Iterator<Item = (usize, &Parameter)> {
-        self.tensors.iter().enumerate().filter(|(_, tensor)| !tensor.frozen).filter_map(|(index, tensor)| match tensor
-            .value
-        {
-            Value::Parameter(id) => Some((index, &self.parameters[id.0])),
+        self.whole().filter(|(index, _)| !self.tensors[*index].frozen)
+    }
+
+    /// The tensors that are a parameter as it is, by their indexes.
+    fn whole(&self) -> impl Iterator<Item = (usize, &Parameter)> {
+        self.tensors.iter().enumerate().filter_map(|(index, tensor)| match tensor.parameters[..] {
+            [id] => Some((index, &self.parameters[id.0])),
             _ => None,
         })
     }
@@ -203,15 +161,6 @@ impl Plan {
     /// Which nodes the given streams need, as one flag a node.
     pub fn needed_for(&self, streams: impl IntoIterator<Item = StreamId>) -> Vec<bool> {
         needed_nodes(self.streams.len(), self.nodes.iter().map(|node| (&*node.inputs, &*node.outputs)), streams)
-    }
-
-    /// For each stream, the nodes that take it; a node that takes it twice appears twice.
-    pub(crate) fn readers(&self) -> Vec<Vec<usize>> {
-        let mut readers = vec![Vec::new(); self.streams.len()];
-        for (index, node) in self.nodes.iter().enumerate() {
-            node.inputs.iter().for_each(|stream| readers[stream.0].push(index));
-        }
-        readers
     }
 
     /// For each tensor, the nodes that read it.
@@ -223,19 +172,14 @@ impl Plan {
         readers
     }
 
-    /// The streams that can be asked for from outside: outputs and taps. What flows there must not change.
-    pub(crate) fn visible(&self) -> HashSet<StreamId> {
-        self.outputs.iter().chain(&self.taps).map(|port| port.stream).collect()
-    }
-
     /// Whether a node is a linear layer that is not trained.
     pub(crate) fn is_frozen_linear(&self, node: &Node) -> bool {
         node.layer == "linear" && node.tensors.iter().all(|(_, tensor)| self.tensors[tensor.0].frozen)
     }
 
     /// Adds a tensor.
-    pub(crate) fn add_tensor(&mut self, path: String, shape: Shape, value: Value) -> TensorId {
-        self.tensors.push(Tensor { path, shape, frozen: true, value });
+    pub(crate) fn add_tensor(&mut self, path: String, shape: Shape, parameters: Vec<ParameterId>) -> TensorId {
+        self.tensors.push(Tensor { path, shape, frozen: true, parameters });
         TensorId(self.tensors.len() - 1)
     }
 

@@ -38,9 +38,8 @@ const MODELS: [(&str, &str); 5] = [
     ("frozen ViT-S, trained head", "model(image : [3, 224, 224]) { image >> frozen(random(vit_small)) >> head(1000) }"),
 ];
 
-const CHOICES: [(&str, Passes); 5] = [
+const CHOICES: [(&str, Passes); 4] = [
     ("none", Passes::NONE),
-    ("fold norms", Passes { fold_norms: true, ..Passes::NONE }),
     ("join linears", Passes { join_linears: true, ..Passes::NONE }),
     ("freeze frontier", Passes { freeze_frontier: true, ..Passes::NONE }),
     ("all", Passes::ALL),

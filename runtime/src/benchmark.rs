@@ -345,7 +345,7 @@ impl Benchmark<'_> {
             let may = parameters::may_be_halves(plan);
             let mut cast = false;
             for (planned, tensor) in plan.tensors.iter().zip(&mut tensors) {
-                if may.contains(planned.path.as_str()) && B::HALF_WEIGHTS {
+                if may.contains(planned.path.as_str()) && B::takes_halves(device) {
                     *tensor = precision.cast::<B>(tensor.clone());
                     cast = true;
                 }

@@ -9,7 +9,7 @@ use burn::tensor::TensorData;
 use lmv_compiler::graph::Port;
 
 use crate::error::{Failure, Result};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, booleans};
 use crate::network::tensor;
 use crate::stream::Stream;
 
@@ -112,8 +112,8 @@ impl Batch {
             }
         };
         self.masks.iter().fold(stream, |stream, (dim, mask)| {
-            let mask = TensorData::new(mask.clone(), [self.dims[0], self.dims[dim + 1]]);
-            stream.masked(*dim, Some(B::bool_from_data(mask, device)))
+            let mask = booleans::<B>(mask.clone(), [self.dims[0], self.dims[dim + 1]], device);
+            stream.masked(*dim, Some(mask))
         })
     }
 

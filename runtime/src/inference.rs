@@ -15,7 +15,7 @@ use safetensors::Dtype;
 use crate::device::Work;
 use crate::error::{Failure, Result};
 use crate::events::{Event, Observer};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, booleans};
 use crate::layers::Pass;
 use crate::network::{Network, class_numbers, tensor, values};
 use crate::parameters::{self, Trained};
@@ -187,7 +187,7 @@ fn input<B: Kernels>(
             ));
         }
         let real: Vec<bool> = file.read_f32(&mask_name)?.into_iter().map(|x| x != 0.0).collect();
-        stream = stream.masked(dim, Some(B::bool_from_data(TensorData::new(real, size), device)));
+        stream = stream.masked(dim, Some(booleans::<B>(real, size, device)));
     }
     Ok(stream)
 }

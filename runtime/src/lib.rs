@@ -11,6 +11,7 @@
 //! It never prints: what happens goes to an [`events::Observer`], what fails is an [`error::Failure`].
 
 pub mod benchmark;
+pub mod caches;
 pub mod data;
 pub mod device;
 pub mod error;
@@ -18,11 +19,9 @@ pub mod evaluation;
 pub mod events;
 pub mod examples;
 pub mod generation;
-pub mod geometry;
 pub mod inference;
 pub mod init;
 pub mod inspection;
-pub mod kernels;
 pub mod layers;
 pub mod losses;
 pub mod metrics;
@@ -36,3 +35,6 @@ pub mod stream;
 pub mod tasks;
 pub mod training;
 pub mod weights;
+
+pub use lmv_kernels as kernels;
+pub use lmv_kernels::geometry;

@@ -78,7 +78,7 @@ pub fn load<B: Kernels>(
     found.extend(named);
     let blocks = sources.blocks(plan, &found)?;
     found.extend(blocks);
-    let frozen_halves = if B::HALF_WEIGHTS { may_be_halves(plan) } else { HashSet::new() };
+    let frozen_halves = if B::takes_halves(device) { may_be_halves(plan) } else { HashSet::new() };
     let tensors = make::<B, Numbers>(plan, device, |parameter| {
         if parameter.shape.numbers().is_none() {
             // The start of such a parameter says what is missing.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
-use golden_support::{compile, read};
+use golden_support::{compile, device, read};
 use lmv_compiler::passes::Passes;
 use lmv_compiler::plan::Plan;
-use lmv_runtime::device::{DeviceChoice, run};
+use lmv_runtime::device::run;
 use lmv_runtime::events::Event;
 use lmv_runtime::examples::{Batch, Examples};
 use lmv_runtime::generation::{Generation, vocabulary};
@@ -167,7 +167,7 @@ fn continued(spec: &str, places: &Places, prompt: &[i32], tokens: usize) -> Vec<
         },
         observer: &mut |_: Event| {},
     };
-    let all = run(DeviceChoice::Cpu, generation).unwrap_or_else(|failure| panic!("{failure}"));
+    let all = run(device(), generation).unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(all[prompt.len()..], told);
     all
 }

@@ -9,7 +9,6 @@ use golden_support::compile;
 use lmv_compiler::passes::Passes;
 use lmv_runtime::network::TapedNetwork;
 
-const FOLDING: Passes = Passes { fold_norms: true, ..Passes::NONE };
 const JOINING: Passes = Passes { join_linears: true, ..Passes::NONE };
 const FRONTIER: Passes = Passes { freeze_frontier: true, ..Passes::NONE };
 
@@ -17,7 +16,7 @@ const FRONTIER: Passes = Passes { freeze_frontier: true, ..Passes::NONE };
 fn agree(program: &str, change: &[Passes]) {
     let graph = &compile(program).graph;
     let (plain, plain_step) = (evaluated(graph, Passes::NONE), trained(graph, Passes::NONE));
-    for passes in [FOLDING, JOINING, FRONTIER, Passes::ALL] {
+    for passes in [JOINING, FRONTIER, Passes::ALL] {
         let changed = format!("{:?}", passes.plan(graph)) != format!("{:?}", Passes::NONE.plan(graph));
         assert_eq!(changed, change.contains(&passes), "{program}: {passes:?}");
         let what = format!("{program}: {passes:?}");
@@ -41,7 +40,7 @@ model(image : [3, 16, 16]) {{
     >> frozen({block}) >> rms_norm(32, affine = false) >> linear(32, 24) >> head(5)
 }}"
             ),
-            &[FOLDING, JOINING, FRONTIER, Passes::ALL],
+            &[JOINING, FRONTIER, Passes::ALL],
         );
     }
 }
@@ -49,7 +48,7 @@ model(image : [3, 16, 16]) {{
 #[test]
 fn opt_blocks_with_padding() {
     for (norm_first, change) in [
-        ("true", &[FOLDING, JOINING, FRONTIER, Passes::ALL][..]),
+        ("true", &[JOINING, FRONTIER, Passes::ALL][..]),
         // Each norm is behind a sum, and the next sum reads it.
         ("false", &[JOINING, FRONTIER, Passes::ALL][..]),
     ] {
@@ -70,7 +69,7 @@ const FROZEN_ENCODER: &str = "model(image : [3, 16, 16]) {
 
 #[test]
 fn a_frozen_encoder() {
-    agree(FROZEN_ENCODER, &[FOLDING, FRONTIER, Passes::ALL]);
+    agree(FROZEN_ENCODER, &[FRONTIER, Passes::ALL]);
 }
 
 #[test]
@@ -80,7 +79,7 @@ fn a_frozen_layer_beside_a_trained_one() {
   let normed = x >> linear(16, 24) >> frozen(random(layer_norm(24) >> linear(24, 16)))
   (normed >> frozen(random(linear(16, 8))), normed >> linear(16, 8)) >> add
 }",
-        &[FOLDING, FRONTIER, Passes::ALL],
+        &[FRONTIER, Passes::ALL],
     );
 }
 

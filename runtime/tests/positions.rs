@@ -5,9 +5,9 @@ mod golden_support;
 
 use std::path::Path;
 
-use golden_support::{compile, difference, infer, read, write};
+use golden_support::{compile, device, difference, infer, read, write};
 use lmv_compiler::passes::Passes;
-use lmv_runtime::device::{DeviceChoice, run};
+use lmv_runtime::device::run;
 use lmv_runtime::error::Result;
 use lmv_runtime::events::Event;
 use lmv_runtime::inference::Inference;
@@ -43,7 +43,7 @@ fn told(spec: &str, checkpoint: &Path, input: &Path) -> Result<Vec<String>> {
             }
         },
     };
-    run(DeviceChoice::Cpu, inference)?;
+    run(device(), inference)?;
     Ok(notes)
 }
 

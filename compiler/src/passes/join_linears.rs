@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::graph::{Stream, StreamId};
-use crate::plan::{Node, Plan, SPLIT, TensorId, Value};
+use crate::plan::{Node, Plan, SPLIT, TensorId};
 use crate::shape::{Dim, Shape};
 
 /// Joins the frozen linear layers that read one stream into one with all their rows, and splits what it gives into the
@@ -67,8 +67,8 @@ fn join(plan: &mut Plan, group: &[usize]) -> [Node; 2] {
             let parts = parts?;
             let mut shape: Shape = plan.tensors[parts[0].0].shape.clone();
             shape.0[0] = width.clone();
-            let value = Value::Rows(parts.iter().map(|part| plan.tensors[part.0].value.clone()).collect());
-            Some((name.to_owned(), plan.add_tensor(format!("{path}.{name}"), shape, value)))
+            let rows = parts.iter().flat_map(|part| plan.tensors[part.0].parameters.clone()).collect();
+            Some((name.to_owned(), plan.add_tensor(format!("{path}.{name}"), shape, rows)))
         })
         .collect();
     // The whole is like its first part but for its width.

@@ -5,12 +5,10 @@
 //! [`count`] and [`peak`] are none of them: they change nothing, and tell what a plan costs.
 
 pub mod count;
-mod fold_norms;
 mod freeze_frontier;
 mod join_linears;
 pub mod peak;
 
-pub use fold_norms::fold_norms;
 pub use freeze_frontier::freeze_frontier;
 pub use join_linears::join_linears;
 
@@ -20,8 +18,6 @@ use crate::plan::Plan;
 /// Which passes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
-    /// [`fold_norms()`].
-    pub fold_norms: bool,
     /// [`join_linears()`].
     pub join_linears: bool,
     /// [`freeze_frontier()`].
@@ -33,15 +29,13 @@ type Pass = fn(Plan) -> Plan;
 
 impl Passes {
     /// All of them.
-    pub const ALL: Self = Self { fold_norms: true, join_linears: true, freeze_frontier: true };
+    pub const ALL: Self = Self { join_linears: true, freeze_frontier: true };
     /// None: the graph runs as it is.
-    pub const NONE: Self = Self { fold_norms: false, join_linears: false, freeze_frontier: false };
+    pub const NONE: Self = Self { join_linears: false, freeze_frontier: false };
 
-    /// The plan of a graph. Joining comes after folding, since layers behind one norm read one stream; the frontier
-    /// comes last, since it marks the nodes that there are in the end.
+    /// The plan of a graph. The frontier comes last, since it marks the nodes that there are in the end.
     pub fn plan(self, graph: &Graph) -> Plan {
-        let passes: [(bool, Pass); 3] =
-            [(self.fold_norms, fold_norms), (self.join_linears, join_linears), (self.freeze_frontier, freeze_frontier)];
+        let passes: [(bool, Pass); 2] = [(self.join_linears, join_linears), (self.freeze_frontier, freeze_frontier)];
         let wanted = passes.into_iter().filter(|(wanted, _)| *wanted);
         wanted.fold(Plan::new(graph), |plan, (_, pass)| pass(plan))
     }

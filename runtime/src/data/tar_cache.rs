@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::tar_index::{self, Index, Member, read_at};
+use crate::caches;
 use crate::error::Result;
 
 const MAGIC: &[u8] = b"lmv tar index 1\n";
@@ -55,17 +56,9 @@ impl TarCache {
         Self { folder: folder.into() }
     }
 
-    /// Where the environment says: `$LMV_CACHE`, or `lmv` in the folder for caches. None for `LMV_CACHE=off`, and where no
-    /// variable tells of a home.
+    /// Where the environment says ([`caches::folder`]).
     pub fn by(environment: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        let said = |name: &str| environment(name).filter(|path| !path.is_empty());
-        let home = || said("HOME").or_else(|| said("USERPROFILE")).map(PathBuf::from);
-        let caches = || said("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cache")));
-        match said("LMV_CACHE") {
-            Some(off) if off == "off" => None,
-            Some(folder) => Some(Self::at(folder)),
-            None => Some(Self::at(caches()?.join("lmv"))),
-        }
+        caches::folder(environment).map(Self::at)
     }
 
     /// The index of the tar at `path`: the one that is kept, or else a new one, which is kept from then on.

@@ -70,7 +70,7 @@ forward!(Matmul, |_this, inputs, _weights, _pass| {
     let [a, b] = take(inputs);
     let last = a.dims().len() - 2;
     // What only fills a sample up counts as zero, on either side of the product.
-    let product = B::float_matmul(a.filled(last, 0.0), b.filled(last - 1, 0.0));
+    let product = B::product(a.filled(last, 0.0), b.filled(last - 1, 0.0));
     let rows = Stream::new(product).masked_like(&a, |dim| (dim < last).then_some(dim));
     vec![rows.masked(last, b.mask(last))]
 });

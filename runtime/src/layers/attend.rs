@@ -1,10 +1,10 @@
 //! `attend`, `self_attend`, `attention_weights` and `causal_mask`: scaled dot-product attention over heads that lie side by side in the
 //! last dim, in one step.
 
-use burn::tensor::{Bool, Tensor, TensorData, TensorPrimitive};
+use burn::tensor::{Bool, Tensor, TensorPrimitive};
 
 use super::{flag, forward, layers, size, take};
-use crate::kernels::{Heads, attention_probs};
+use crate::kernels::{Heads, attention_probs, booleans};
 use crate::stream::Stream;
 
 struct Attend(Grouped);
@@ -83,7 +83,7 @@ forward!(CausalMask, |_this, inputs, _weights, _pass| {
     let later = (0..rows).flat_map(|t| (0..columns).map(move |s| s > t)).collect::<Vec<bool>>();
     let mut shape = vec![1; dims.len() - 2];
     shape.extend([rows, columns]);
-    let later = B::bool_from_data(TensorData::new(later, shape), &B::float_device(&x.numbers()));
+    let later = booleans::<B>(later, shape, &B::float_device(&x.numbers()));
     let later = B::bool_expand(later, dims.into());
     vec![x.with(B::float_mask_fill(x.numbers(), later, f64::NEG_INFINITY.into()))]
 });

@@ -65,7 +65,7 @@ impl<B: Kernels> Weights<'_, B> {
 }
 
 /// Whether a layer reads this tensor of it in half precision, too, where the backend does
-/// ([`HALF_WEIGHTS`](Kernels::HALF_WEIGHTS)).
+/// ([`Kernels::takes_halves`]).
 pub fn takes_halves(layer: &str, tensor: &str) -> bool {
     (layer, tensor) == linear::TAKES_HALVES
 }

@@ -1,8 +1,9 @@
 //! Elements of a stream picked by their numbers, and tokens kept or left out.
 
-use burn::tensor::{BoolDType, IntDType, Shape, TensorMetadata};
+use burn::tensor::{IntDType, Shape, TensorMetadata, get_device_settings};
 
 use super::{forward, layers, take};
+use crate::kernels::bool_dtype;
 use crate::stream::{Stream, reshape};
 
 struct Gather;
@@ -37,7 +38,8 @@ forward!(Argmax, |_this, inputs, _weights, _pass| {
     let [x] = take(inputs);
     let dims = x.dims();
     let last = dims.len() - 1;
-    let largest = B::float_argmax(B::float_detach(x.filled(last - 1, f64::NEG_INFINITY)), last, IntDType::I64);
+    let int_dtype = get_device_settings::<B>(&B::float_device(&x.numbers())).int_dtype;
+    let largest = B::float_argmax(B::float_detach(x.filled(last - 1, f64::NEG_INFINITY)), last, int_dtype);
     let largest = B::int_reshape(largest, Shape::from(dims[..last].to_vec()));
     vec![Stream::of_classes(largest).masked_like(&x, |dim| (dim + 1 < last).then_some(dim))]
 });
@@ -45,7 +47,8 @@ forward!(Argmax, |_this, inputs, _weights, _pass| {
 // [batch, N, d], [batch, N] -> [batch, N, d]
 forward!(Keep, |_this, inputs, _weights, _pass| {
     let [x, class] = take(inputs);
-    let mut real = B::int_equal_elem(class.classes(), 1i64.into(), BoolDType::Native);
+    let device = B::int_device(&class.classes());
+    let mut real = B::int_equal_elem(class.classes(), 1i64.into(), bool_dtype::<B>(&device));
     if let Some(mask) = x.mask(0) {
         real = B::bool_and(real, mask);
     }

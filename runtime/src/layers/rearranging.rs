@@ -1,9 +1,9 @@
 //! Streams cut, joined and laid out anew: nothing here computes.
 
-use burn::tensor::{Shape, TensorData};
+use burn::tensor::Shape;
 
 use super::{forward, layers, size, take};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, booleans};
 use crate::stream::{Stream, narrow, over, part, reshape};
 
 struct Concat;
@@ -67,8 +67,7 @@ forward!(ConcatTokens, |_this, inputs, _weights, _pass| {
     let mask = |stream: &Stream<B>| {
         stream.mask(0).unwrap_or_else(|| {
             let dims = stream.dims();
-            let all = TensorData::new(vec![true; dims[0] * dims[1]], [dims[0], dims[1]]);
-            B::bool_from_data(all, &B::float_device(&stream.numbers()))
+            booleans::<B>(vec![true; dims[0] * dims[1]], [dims[0], dims[1]], &B::float_device(&stream.numbers()))
         })
     };
     vec![joined.masked(0, Some(B::bool_cat(vec![mask(&a), mask(&b)], 1)))]

@@ -49,6 +49,28 @@ impl Numbers {
         }
     }
 
+    /// Tensors of one width, one below the other: halves if all are of one kind of them, else `f32`.
+    pub fn stacked(parts: Vec<Self>) -> Self {
+        let mut parts = parts.into_iter();
+        // One by itself stays where it is.
+        let Some(first) = parts.next() else { return Self::F32(Vec::new()) };
+        parts.fold(first, |above, below| match (above.in_memory(), below.in_memory()) {
+            (Self::F16(mut above), Self::F16(below)) => {
+                above.extend(below);
+                Self::F16(above)
+            }
+            (Self::BF16(mut above), Self::BF16(below)) => {
+                above.extend(below);
+                Self::BF16(above)
+            }
+            (above, below) => {
+                let mut above = above.into_f32();
+                above.extend(below.into_f32());
+                Self::F32(above)
+            }
+        })
+    }
+
     /// The same in memory of their own.
     pub(super) fn in_memory(self) -> Self {
         let bits = |bytes: MappedBytes| {
@@ -66,5 +88,23 @@ impl Numbers {
 impl From<Vec<f32>> for Numbers {
     fn from(numbers: Vec<f32>) -> Self {
         Self::F32(numbers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacked_halves_stay_halves_of_one_kind() {
+        let [one, two] = [1.5_f32, -2.25].map(|x| vec![x]);
+        let halves = |x: &[f32]| Numbers::F16(x.iter().copied().map(f16::from_f32).collect());
+        let upper = |x: &[f32]| Numbers::BF16(x.iter().copied().map(bf16::from_f32).collect());
+        let all = [1.5, -2.25];
+        assert_eq!(Numbers::stacked(vec![halves(&one), halves(&two)]), halves(&all));
+        assert_eq!(Numbers::stacked(vec![upper(&one), upper(&two)]), upper(&all));
+        assert_eq!(Numbers::stacked(vec![upper(&one), halves(&two)]), Numbers::F32(all.into()));
+        assert_eq!(Numbers::stacked(vec![halves(&one), two.into()]), Numbers::F32(all.into()));
+        assert_eq!(Numbers::stacked(Vec::new()), Numbers::F32(Vec::new()));
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lmv_compiler::passes::Passes;
-use lmv_runtime::device::{DeviceChoice, run};
+use lmv_runtime::device::{DeviceChoice, run, settle};
 use lmv_runtime::events::Event;
 use lmv_runtime::inference::Inference;
 use lmv_runtime::places::Places;
@@ -74,8 +74,19 @@ pub fn infer(
         seed: 0,
         observer: &mut |_: Event| {},
     };
-    let written = run(DeviceChoice::Cpu, inference).unwrap_or_else(|failure| panic!("{failure}"));
+    let written = run(device(), inference).unwrap_or_else(|failure| panic!("{failure}"));
     written.into_iter().map(|(name, _)| (name.clone(), read(&output, &name))).collect()
+}
+
+/// Where the tests that ask for it run: what `LMV_TEST_DEVICE` says, such as `cuda` or `wgpu`, else the CPU.
+///
+/// # Panics
+/// The variable names no device, or none that this build can use.
+pub fn device() -> DeviceChoice {
+    let said = std::env::var("LMV_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let settled = said.parse().map(settle);
+    let (device, _) = settled.unwrap_or_else(|error| panic!("{error}")).unwrap_or_else(|failure| panic!("{failure}"));
+    device
 }
 
 /// The largest difference of two tensors of one shape.
