@@ -1,6 +1,6 @@
 //! GPUs, of whichever make Burn's CubeCL has a runtime for. Kernels of our own, written once for all of them, do what Burn does
 //! not fuse by itself: what goes through rows more than once, or wants its tensors changed in place. Chains of element-wise
-//! operations and what hangs on a matrix product are left to Burn, which makes one kernel of them.
+//! operations are left to Burn, which makes one kernel of them. Products run on kernels that [`product`] picks.
 
 mod adamw;
 mod kept;

@@ -17,6 +17,7 @@ use burn::tensor::{DType, Distribution, TensorData, TensorMetadata};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 type A = Autodiff<Flex>;
 
