@@ -19,6 +19,7 @@ use crate::interruption::interruption;
 use crate::locate::Locate;
 use crate::memory;
 use crate::progress::Progress;
+use crate::room;
 use crate::spec::{self, Set, Variant};
 
 /// Measure how fast a spec runs here: loading, data, the model, a step of training
@@ -118,6 +119,11 @@ fn prepare(args: &Args, context: &Context) -> Result<(), Exit> {
     let mut progress = Progress::new(context);
     let (device, remark) = device::settle(args.device.device).map_err(|failure| context.failed(&failure))?;
     remark.into_iter().for_each(|text| progress.event(Event::Note(text)));
+    if parts.contains(&Part::Train) {
+        let micro_batch = args.compute.micro_batch.map(|n| n as usize);
+        room::check(&spec.experiment, device, micro_batch, &mut progress)
+            .map_err(|failure| context.failed(&failure))?;
+    }
     let stop = interruption();
     let amp = spec.experiment.train.as_ref().is_some_and(|recipe| recipe::amp(&recipe.fields));
     let precision =
