@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use burn::tensor::ops::IntTensor;
 use burn::tensor::{Device, Int};
 use cubecl::config::autotune::AutotuneLevel;
 use cubecl::config::cache::CacheConfig;
