@@ -37,7 +37,7 @@ recipe mine(epochs = 3, batch = 16) {
 fn lmvc(place: &Place, arguments: &[&str]) -> Output {
     let mut command = Command::cargo_bin("lmvc").expect("the binary of this package");
     command.current_dir(place.folder.path()).args(arguments).stdin(Stdio::null());
-    // No search for the quickest of many products: it is no part of this, and takes minutes where a processor plays the GPU.
+    // Fewer sizes are measured by themselves, and what was found goes with the folder.
     command.env("CUBECL_AUTOTUNE_LEVEL", "minimal").env("LMV_CACHE", place.path("cache"));
     command.output().expect("lmvc starts")
 }

@@ -8,8 +8,8 @@
 //!   (burn issue 5122).
 //!
 //! In `f32` some round operands to 19 bits besides (TF32). So the kernels are named here: those of one stage at a time, on
-//! tensor cores in half precision and without them in `f32`. `tests/gpu.rs` multiplies by all of them, at sizes on both sides of
-//! every stage.
+//! tensor cores in half precision and without them in `f32`. `tests/products.rs` multiplies by all of them that the GPU has, at
+//! sizes on both sides of every stage.
 
 use burn::tensor::{DType, calculate_matmul_output};
 use burn_cubecl::tensor::CubeTensor;
